@@ -1,0 +1,92 @@
+"""Pictures of images, masks and attention, drawn with OpenCV."""
+
+import cv2
+import numpy as np
+
+TRUTH_COLOUR = (80, 220, 80)
+PREDICTION_COLOUR = (255, 210, 40)
+PANEL = 256
+
+
+def outline(
+    image: np.ndarray, mask: np.ndarray, colour=PREDICTION_COLOUR
+) -> np.ndarray:
+    """Draws the border of a mask on an image.
+
+    Args:
+        image: `(height, width, 3)` uint8.
+        mask: `(height, width)`, 0 outside.
+        colour: red, green and blue.
+
+    Returns:
+        The picture, `(height, width, 3)` uint8.
+    """
+    contours, _ = cv2.findContours(
+        (np.asarray(mask) > 0).astype("uint8"), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
+    thickness = max(max(image.shape) // 256, 1)
+    return cv2.drawContours(image.copy(), contours, -1, colour, thickness)
+
+
+def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Maps values in `value_range` to an 8-bit RGB picture.
+
+    Args:
+        image: `(height, width, channels)`; one or two channels are shown in grey,
+            of more the first three.
+        value_range: `(lowest, highest)` value.
+    """
+    low, high = value_range
+    image = (np.clip(image.astype("float32"), low, high) - low) / (high - low)
+    image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
+    return np.rint(255 * image).astype("uint8")
+
+
+def comparison(
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    attention: np.ndarray | None = None,
+    title: str = "",
+) -> np.ndarray:
+    """Panels side by side: image | truth | prediction | attention.
+
+    Args:
+        image: `(height, width, 3)` uint8.
+        truth: mask `(height, width)`.
+        prediction: mask `(height, width)`.
+        attention: map of any size, shown from its lowest to its highest value.
+        title: written below the image.
+
+    Returns:
+        The picture, `(height, width, 3)` uint8.
+    """
+    image = _panel(image)
+    panels = [
+        (title, image),
+        ("truth", outline(image, _panel(truth, nearest=True), TRUTH_COLOUR)),
+        ("prediction", outline(image, _panel(prediction, nearest=True))),
+    ]
+    if attention is not None:
+        span = max(float(np.ptp(attention)), 1e-12)
+        grey = np.rint(255 * (attention - attention.min()) / span).astype("uint8")
+        heat = cv2.applyColorMap(_panel(grey), cv2.COLORMAP_INFERNO)[..., ::-1]
+        panels.append(("attention", cv2.addWeighted(image, 0.35, heat, 0.65, 0)))
+    return np.concatenate([_labelled(panel, text) for text, panel in panels], axis=1)
+
+
+def _panel(pixels, nearest=False):
+    interpolation = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
+    pixels = np.ascontiguousarray(pixels, "uint8")
+    height, width = pixels.shape[:2]
+    size = (max(round(PANEL * width / height), 1), PANEL)
+    return cv2.resize(pixels, size, interpolation=interpolation)
+
+
+def _labelled(panel, text):
+    strip = np.full((22, panel.shape[1], 3), 255, "uint8")
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(strip, text, (4, 16), font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.pad(
+        np.concatenate([panel, strip]), ((0, 0), (0, 4), (0, 0)), constant_values=255
+    )

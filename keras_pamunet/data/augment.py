@@ -1,0 +1,101 @@
+import math
+
+import cv2
+import numpy as np
+
+
+class Augment:
+    """Random changes of an image and its mask, all geometry in one warp.
+
+    Flips, rotation, zoom and shift are composed to one affine warp of image and
+    mask, with the border mirrored; contrast, brightness and tint change the image
+    only. Same random state, same result.
+
+    Args:
+        flip: mirror left-right and top-bottom, each in half of the cases.
+        rotation: largest rotation in degrees.
+        zoom: `(smallest, largest)` factor.
+        shift: largest shift as a share of height and width.
+        contrast: largest relative change of contrast.
+        brightness: largest change of brightness as a share of the value range.
+        tint: largest relative change of a single channel.
+        value_range: `(lowest, highest)` value of the images.
+
+    Example:
+
+    >>> augment = keras_pamunet.data.Augment(rotation=90)
+    >>> image, mask = augment(image, mask, np.random.default_rng(0))
+    """
+
+    def __init__(
+        self,
+        flip: bool = True,
+        rotation: float = 180.0,
+        zoom: tuple[float, float] = (0.75, 1.3),
+        shift: float = 0.1,
+        contrast: float = 0.25,
+        brightness: float = 0.1,
+        tint: float = 0.1,
+        value_range: tuple[float, float] = (0, 255),
+    ):
+        self.flip = flip
+        self.rotation = rotation
+        self.zoom = zoom
+        self.shift = shift
+        self.contrast = contrast
+        self.brightness = brightness
+        self.tint = tint
+        self.value_range = value_range
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the changed pair, in the shapes and dtypes of the given one.
+
+        Args:
+            image: `(height, width, channels)`.
+            mask: `(height, width)` labels.
+            rng: where the changes are drawn from.
+        """
+        warp = self._warp(*mask.shape, rng)
+        shape, dtype = image.shape, image.dtype
+        image = _apply(image, warp, cv2.INTER_LINEAR).reshape(shape)
+        mask = _apply(mask, warp, cv2.INTER_NEAREST)
+        if not (self.contrast or self.brightness or self.tint):
+            return image, mask
+        low, high = self.value_range
+        gain = 1 + rng.uniform(-self.contrast, self.contrast)
+        gain = gain * (1 + rng.uniform(-self.tint, self.tint, shape[2]))
+        middle = (low + high) / 2
+        offset = middle - gain * middle
+        offset = offset + rng.uniform(-1, 1) * self.brightness * (high - low)
+        if dtype == np.uint8:
+            # 256 sums instead of one a pixel.
+            table = np.arange(256)[:, np.newaxis] * gain + offset
+            table = np.clip(np.rint(table), 0, 255).astype("uint8")
+            return cv2.LUT(image, table[np.newaxis]).reshape(shape), mask
+        image = np.clip(image * gain + offset, low, high)
+        return image.astype(dtype), mask
+
+    def _warp(self, height, width, rng):
+        angle = math.radians(rng.uniform(-self.rotation, self.rotation))
+        factor = math.exp(rng.uniform(math.log(self.zoom[0]), math.log(self.zoom[1])))
+        flip_x, flip_y = rng.choice([-1, 1], 2) if self.flip else (1, 1)
+        cos, sin = factor * math.cos(angle), factor * math.sin(angle)
+        xx, xy, yx, yy = cos * flip_x, -sin * flip_y, sin * flip_x, cos * flip_y
+        # The centre stays where it is, but for the shift.
+        x, y = (width - 1) / 2, (height - 1) / 2
+        move_x, move_y = rng.uniform(-self.shift, self.shift, 2)
+        move_x = x - xx * x - xy * y + move_x * width
+        move_y = y - yx * x - yy * y + move_y * height
+        return np.array([[xx, xy, move_x], [yx, yy, move_y]])
+
+
+def _apply(pixels, warp, interpolation):
+    return cv2.warpAffine(
+        pixels,
+        warp,
+        pixels.shape[1::-1],
+        flags=interpolation,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )

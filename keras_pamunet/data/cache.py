@@ -1,0 +1,61 @@
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+class Cache:
+    """A source's pairs in the network's size, kept in memory once read.
+
+    Args:
+        source: a `Folder`, `Phantom` or other source of pairs.
+        size: `(height, width)` to resize to: images by area averages where they
+            shrink, masks to the nearest pixel.
+        max_bytes: pairs beyond this many bytes are read anew each time.
+
+    Example:
+
+    >>> pairs = keras_pamunet.data.Cache(Folder("kvasir-seg"), (128, 128))
+    >>> image, mask = pairs[0]  # (128, 128, 3), (128, 128)
+    """
+
+    def __init__(self, source: Any, size: tuple[int, int], max_bytes: int = 2**32):
+        self.source = source
+        self.size = tuple(size)
+        self.names = source.names
+        self.channels = source.channels
+        self.num_classes = source.num_classes
+        self.max_bytes = max_bytes
+        self._pairs = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        pair = self._pairs.get(index)
+        if pair is None:
+            image, mask = self.source.read(index, self.size)
+            pair = resize_image(image, self.size), resize_mask(mask, self.size)
+            if self._bytes < self.max_bytes:
+                self._bytes += sum(part.nbytes for part in pair)
+                self._pairs[index] = pair
+        return pair
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes `(height, width, channels)` to `size`, `(height, width)`."""
+    if image.shape[:2] == tuple(size):
+        return image
+    shrinks = image.shape[0] > size[0] and image.shape[1] > size[1]
+    if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
+        image = image.astype("float32")
+    resized = cv2.resize(
+        image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    return resized.reshape(*size, -1)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes labels `(height, width)` to `size`, to the nearest pixel."""
+    return cv2.resize(mask, tuple(size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -1,0 +1,66 @@
+"""From pairs of image and mask to batches, on Grain, for any back end."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+
+
+def pipeline(
+    source: Any,
+    batch_size: int,
+    augment: Callable | None = None,
+    shuffle: bool = False,
+    repeat: bool = False,
+    seed: int = 0,
+    first_batch: int = 0,
+    num_threads: int = 2,
+) -> grain.IterDataset:
+    """Batches for `model.fit`, `evaluate` and `predict`.
+
+    The batches depend on the seed alone, not on the number of threads.
+
+    Args:
+        source: pairs of one size: a `Cache`, or any sequence of images
+            `(height, width, channels)` and masks `(height, width)` with an attribute
+            `num_classes`.
+        batch_size: pairs in a batch. The last batch may have fewer.
+        augment: called with image, mask and random state; see `Augment`.
+        shuffle: whether to draw the pairs in another order in each pass.
+        repeat: whether to go on for ever. Give `fit` its `steps_per_epoch` then.
+        seed: of order and augmentation.
+        first_batch: number of the first batch, to go on where a run was stopped.
+        num_threads: threads that read and augment.
+
+    Returns:
+        Dataset of `(images, masks)`: `(batch, height, width, channels)` in the
+        source's dtype and `(batch, height, width, num_classes)` uint8 of 0 and 1.
+
+    Example:
+
+    >>> pairs = Cache(Folder("kvasir-seg"), (128, 128))
+    >>> model.evaluate(pipeline(pairs, batch_size=16))
+    """
+
+    def to_sample(pair, rng=None):
+        image, mask = pair if augment is None else augment(*pair, rng)
+        if source.num_classes == 1:
+            return image, mask[..., np.newaxis]
+        return image, np.eye(source.num_classes, dtype="uint8")[mask]
+
+    # The pairs are what goes in parallel: threads within each cost more than they do.
+    cv2.setNumThreads(1)
+    dataset = grain.MapDataset.source(source).seed(seed)
+    if shuffle:
+        dataset = dataset.shuffle()
+    if repeat:
+        dataset = dataset.repeat()
+    dataset = (
+        dataset.map(to_sample) if augment is None else dataset.random_map(to_sample)
+    )
+    dataset = dataset.batch(batch_size).slice(slice(first_batch, None))
+    return dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+    )

@@ -1,0 +1,109 @@
+"""Scores a model on images with masks: numbers per image, a summary, pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import rich.progress
+from keras import ops
+from PIL import Image
+
+from keras_pamunet import metrics
+from keras_pamunet.analysis.attention_maps import attention_map
+from keras_pamunet.analysis.figures import comparison, to_rgb
+from keras_pamunet.data.pipeline import pipeline
+
+
+def evaluate(
+    model: keras.Model,
+    source: Any,
+    output: str | Path | None = None,
+    batch_size: int = 16,
+    pictures: int = 8,
+    progress: bool = True,
+    part: str = "test",
+) -> dict[str, Any]:
+    """Scores a model.
+
+    Args:
+        model: a `PAMUNet`.
+        source: pairs of one size, a `Cache`.
+        output: folder for `metrics.json` and `pictures/`; nothing is written by
+            default.
+        batch_size: images predicted at once.
+        pictures: number of images to draw, spread evenly from the worst Dice to the
+            best.
+        progress: whether to show a progress bar.
+        part: name of what is scored, for the record.
+
+    Returns:
+        `{"part": ..., "summary": {...}, "images": [{"name": ..., "dice": ...}, ...]}`.
+        The summary has the mean over the images of Dice, IoU, recall and precision,
+        in the network's size; `pooled_dice`, of all pixels together; `n`, and
+        `n_missed`, the images with a Dice of 0.
+    """
+    scorers = model.own_metrics()
+    config = {**scorers[0].get_config(), "reduction": "pooled"}
+    pooled = metrics.Dice.from_config(config)
+    rows, predictions = [], []
+    for images, masks in rich.progress.track(
+        pipeline(source, batch_size),
+        "Evaluating",
+        total=-(-len(source) // batch_size),
+        disable=not progress,
+        transient=True,
+    ):
+        probabilities = model.predict_on_batch(images)
+        scores = [
+            ops.convert_to_numpy(scorer.image_scores(masks, probabilities)).mean(axis=1)
+            for scorer in scorers
+        ]
+        pooled.update_state(masks, probabilities)
+        for row in zip(*scores):
+            name = source.names[len(rows)]
+            row = {scorer.name: float(score) for scorer, score in zip(scorers, row)}
+            rows.append({"name": name, **row})
+        predictions.extend(_labels(np.asarray(probabilities), model.activation))
+    summary = {
+        scorer.name: float(np.mean([row[scorer.name] for row in rows]))
+        for scorer in scorers
+    }
+    summary["pooled_dice"] = float(pooled.result())
+    summary["n"] = len(rows)
+    summary["n_missed"] = sum(row["dice"] == 0 for row in rows)
+    result = {"part": part, "summary": summary, "images": rows}
+    if output is not None:
+        folder = Path(output) / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
+        picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
+        for rank in picks:
+            index = worst_first[rank]
+            picture = _picture(model, source, index, predictions[index], rows[index])
+            name = f"{rank + 1:03}_{rows[index]['name']}.png"
+            Image.fromarray(picture).save(folder / name)
+        text = json.dumps(result, indent=1, ensure_ascii=False)
+        (Path(output) / "metrics.json").write_text(text + "\n", "utf-8")
+    return result
+
+
+def _labels(probabilities, activation):
+    if activation == "softmax":
+        return np.argmax(probabilities, axis=-1).astype("uint8")
+    return (probabilities > 0.5).any(axis=-1).astype("uint8")
+
+
+def _picture(model, source, index, prediction, row):
+    image, truth = source[index]
+    attention = None
+    if model.attention is not None:
+        attention = attention_map(model, image[np.newaxis])[0]
+    return comparison(
+        to_rgb(image, model.input_range),
+        truth,
+        prediction,
+        attention,
+        f"{row['name'][:20]}  Dice {row['dice']:.3f}",
+    )

@@ -1,0 +1,101 @@
+"""Predicts masks of image files."""
+
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import rich.progress
+from PIL import Image
+
+from keras_pamunet.analysis.figures import outline, to_rgb
+from keras_pamunet.data.cache import resize_image
+from keras_pamunet.data.folder import image_files, read_image
+
+
+def predict(
+    model: keras.Model,
+    images: str | Path,
+    output: str | Path,
+    overlay: bool = False,
+    progress: bool = True,
+) -> list[Path]:
+    """Predicts the masks of an image file or of a folder of them.
+
+    Args:
+        model: a `PAMUNet`.
+        images: an image file or a folder.
+        output: folder for the masks, `<stem>.png` in the size of their image: 0 and
+            255, or the labels if the model tells several classes apart.
+        overlay: whether to write `<stem>_overlay.png`, too: the image with the
+            mask's outline.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The masks' paths.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: names the images that could not be read or have another number
+            of channels than the model takes; the others are done all the same.
+    """
+    images, output = Path(images), Path(output)
+    files = [images] if images.is_file() else image_files(images)
+    output.mkdir(parents=True, exist_ok=True)
+    masks, problems = [], []
+    for path in rich.progress.track(
+        files, "Predicting", disable=not progress, transient=True
+    ):
+        try:
+            image = read_image(path)
+            mask = predict_image(model, image)
+        except ValueError as error:
+            problems.append(f"  {path}: {error}")
+            continue
+        masks.append(output / f"{path.stem}.png")
+        bright = 255 if model.activation == "sigmoid" else 1
+        Image.fromarray(mask * bright).save(masks[-1])
+        if overlay:
+            picture = outline(to_rgb(image, model.input_range), mask)
+            Image.fromarray(picture).save(output / f"{path.stem}_overlay.png")
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(files)} images could not be predicted:\n"
+            + "\n".join(problems)
+        )
+    return masks
+
+
+def predict_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Predicts the mask of one image of any size.
+
+    Args:
+        model: a `PAMUNet`. If its input has a fixed size the image is resized to it
+            and the probabilities back.
+        image: raw values, `(height, width, channels)`.
+
+    Returns:
+        The labels, `(height, width)` uint8: 0 and 1, or with `"softmax"` the classes.
+
+    Raises:
+        ValueError: for another number of channels than the model takes, or pixels
+            that are NaN or infinite.
+    """
+    *size, channels = model.input_shape[1:]
+    if image.ndim != 3 or image.shape[2] != channels:
+        raise ValueError(
+            f"Expected an image of shape (height, width, {channels}). Received: shape "
+            f"{image.shape}"
+        )
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
+    height, width = image.shape[:2]
+    size = tuple(size) if all(size) else (height, width)
+    inputs = resize_image(image, size)[np.newaxis]
+    probabilities = np.array(model.predict_on_batch(inputs)[0])
+    if size != (height, width):
+        probabilities = cv2.resize(probabilities, (width, height))
+        probabilities = probabilities.reshape(height, width, -1)
+    if model.activation == "softmax":
+        return np.argmax(probabilities, axis=-1).astype("uint8")
+    return (probabilities > 0.5).any(axis=-1).astype("uint8")

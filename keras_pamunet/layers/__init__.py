@@ -1,0 +1,15 @@
+from keras_pamunet.layers.crop_like import CropLike
+from keras_pamunet.layers.depthwise_conv2d import DepthwiseConv2D
+from keras_pamunet.layers.inverted_residual import InvertedResidual
+from keras_pamunet.layers.mbconv import MBConv
+from keras_pamunet.layers.pad_to_multiple import PadToMultiple
+from keras_pamunet.layers.progressive_luong_attention import ProgressiveLuongAttention
+
+__all__ = [
+    "CropLike",
+    "DepthwiseConv2D",
+    "InvertedResidual",
+    "MBConv",
+    "PadToMultiple",
+    "ProgressiveLuongAttention",
+]

@@ -1,0 +1,105 @@
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_pamunet.ops import attention_scores, luong_attention
+
+
+@keras.saving.register_keras_serializable(package="keras_pamunet")
+class ProgressiveLuongAttention(keras.layers.Layer):
+    """Gate of a skip connection: the skip attends to the decoder's features.
+
+    With the 1x1 convolutions Q of the skip, K and V of the gating features, and
+    `A = f(Q K^T / sqrt(channels))`, the output is
+
+        skip + gamma * A V / N
+
+    where gamma is a learned scalar that starts at 0 and N is the number of keys.
+    For `"softmax"` and `"sigmoid_log_n"`, whose scores sum to about 1 over the keys
+    as they are, there is no division.
+
+    Args:
+        score_activation: f; see `keras_pamunet.ops.attention_scores`.
+        attention_regularizer: called with the variance of each image's scores
+            (shape `(batch,)`); its result is added to the loss (eqs. 7-8).
+            `AttentionVariance(0.01)` is the paper's.
+
+    Call arguments:
+        skip: source of the queries.
+        gate: source of the keys and values. Its height and width may differ from
+            the skip's.
+        return_attention_scores: if `True`, the attention map A is returned, too. It
+            holds a number for every pair of pixels: use it on small images.
+
+    Input shape:
+        `skip`: `(batch, height, width, channels)`;
+        `gate`: `(batch, gate_height, gate_width, gate_channels)`.
+
+    Output shape:
+        That of `skip`, and with `return_attention_scores=True` also
+        `(batch, height * width, gate_height * gate_width)`.
+
+    Example:
+
+    >>> layer = keras_pamunet.layers.ProgressiveLuongAttention()
+    >>> layer(keras.ops.ones((1, 8, 8, 16)), keras.ops.ones((1, 8, 8, 16))).shape
+    (1, 8, 8, 16)
+
+    Reference:
+        - PAM-UNet, arXiv 2405.01503, Fig. 2b and eqs. 1-5. Without the division the
+          output of the sigmoid would grow with the image.
+    """
+
+    def __init__(
+        self,
+        score_activation: str = "sigmoid",
+        attention_regularizer: Any = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.score_activation = score_activation
+        self.attention_regularizer = keras.regularizers.get(attention_regularizer)
+
+    def build(self, skip_shape, gate_shape):
+        channels = skip_shape[-1]
+        self.query, self.key, self.value = (
+            keras.layers.Conv2D(channels, 1, dtype=self.dtype_policy, name=name)
+            for name in ("query", "key", "value")
+        )
+        self.query.build(skip_shape)
+        self.key.build(gate_shape)
+        self.value.build(gate_shape)
+        self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
+
+    def call(self, skip, gate, return_attention_scores=False):
+        query, key, value = (
+            _tokens(projection)
+            for projection in (self.query(skip), self.key(gate), self.value(gate))
+        )
+        context, variance = luong_attention(query, key, value, self.score_activation)
+        if self.attention_regularizer is not None:
+            self.add_loss(self.attention_regularizer(variance))
+        if self.score_activation in ("sigmoid", "double_sigmoid"):
+            context = context / ops.cast(ops.shape(key)[1], context.dtype)
+        gated = skip + self.gamma * ops.reshape(context, ops.shape(skip))
+        if return_attention_scores:
+            return gated, attention_scores(query, key, self.score_activation)
+        return gated
+
+    def compute_output_shape(self, skip_shape, gate_shape):
+        return skip_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "score_activation": self.score_activation,
+            "attention_regularizer": keras.regularizers.serialize(
+                self.attention_regularizer
+            ),
+        }
+
+
+def _tokens(features):
+    batch, height, width, channels = ops.shape(features)
+    return ops.reshape(features, (batch, height * width, channels))

@@ -1,0 +1,3 @@
+from keras_pamunet.models.pamunet import PAMUNet
+
+__all__ = ["PAMUNet"]

@@ -1,0 +1,291 @@
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_pamunet import metrics
+from keras_pamunet.layers import (
+    CropLike,
+    InvertedResidual,
+    MBConv,
+    PadToMultiple,
+    ProgressiveLuongAttention,
+)
+from keras_pamunet.regularizers import AttentionVariance
+
+# MobileNetV2's stages: filters, repeats, strides. The first has expansion 1.
+STAGES = (
+    (16, 1, 1),
+    (24, 2, 2),
+    (32, 3, 2),
+    (64, 4, 2),
+    (96, 3, 1),
+    (160, 3, 2),
+    (320, 1, 1),
+)
+SKIP_STAGES = (0, 1, 2, 4)
+ATTENTIONS = ("luong", None)
+
+
+@keras.saving.register_keras_serializable(package="keras_pamunet")
+class PAMUNet(keras.Model):
+    """PAM-UNet: a mobile U-Net with Progressive Luong Attention on every skip.
+
+    The encoder is MobileNetV2 (alpha 1.0); its features at 1/2, 1/4, 1/8 and 1/16
+    of the image pass a `ProgressiveLuongAttention` gate each and join the decoder of
+    transposed convolutions and inverted residual blocks. The model is compiled with
+    the paper's settings: SGD with learning rate 0.01, momentum 0.9 and weight decay
+    1e-4, cross-entropy (eq. 6) and the gates' variance (eq. 8) as loss. Call
+    `compile` for others.
+
+    Args:
+        input_shape: `(height, width, channels)`. Height and width may be `None` and
+            need not be multiples of anything, but 17 pixels or more.
+        num_classes: number of output channels.
+        expansion: expansion factor of the inverted residual blocks.
+        attention: `"luong"`, or `None` for the plain mobile encoder-decoder.
+        attention_regularization: the lambda of eq. 8, weight of the attention
+            scores' variance in the loss.
+        score_activation: see `keras_pamunet.ops.attention_scores`.
+        encoder_weights: `None`, `"imagenet"` (downloaded by Keras Applications) or
+            the path of a `.weights.h5` file of
+            `keras.applications.MobileNetV2(include_top=False)`. With other than 3
+            channels the stem's kernel is the mean of the three, scaled so that a
+            grey image gives the same features as its RGB copy.
+        activation: `"sigmoid"` for one mask or overlapping ones, `"softmax"` for
+            classes that exclude each other.
+        input_range: `(lowest, highest)` value of the images: `(0, 255)` for 8-bit
+            images, say `(-200, 250)` for CT in HU. Values are clipped to it and
+            mapped to [-1, 1] in the network.
+        batch_norm_momentum: momentum of the moving statistics.
+        dtype: dtype or dtype policy, as of any Keras layer. The output is always
+            float32.
+
+    Input shape:
+        `(batch, height, width, channels)`, raw values.
+
+    Output shape:
+        `(batch, height, width, num_classes)`, probabilities.
+
+    Raises:
+        ValueError: for an argument out of its domain, images below 17 x 17 pixels
+            and encoder weights that do not fit.
+
+    Example:
+
+    >>> model = keras_pamunet.PAMUNet(input_shape=(128, 128, 3))
+    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> masks = model.predict(images) > 0.5
+
+    Reference:
+        - PAM-UNet: Shifting Attention on Region of Interest in Medical Images,
+          arXiv 2405.01503, Fig. 2 and eqs. 1-8.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int | None, int | None, int] = (128, 128, 3),
+        num_classes: int = 1,
+        expansion: int = 6,
+        attention: str | None = "luong",
+        attention_regularization: float = 0.01,
+        score_activation: str = "sigmoid",
+        encoder_weights: str | None = None,
+        activation: str = "sigmoid",
+        input_range: tuple[float, float] = (0, 255),
+        batch_norm_momentum: float = 0.9,
+        name: str = "pam_unet",
+        trainable: bool = True,
+        dtype: Any = None,
+    ):
+        _check("attention", attention, ATTENTIONS)
+        _check("activation", activation, ("sigmoid", "softmax"))
+        if activation == "softmax" and num_classes < 2:
+            raise ValueError(
+                "Expected `num_classes` of 2 or more with activation='softmax', the "
+                f"background included. Received: num_classes={num_classes}"
+            )
+        if len(input_shape) != 3 or not input_shape[2]:
+            raise ValueError(
+                "Invalid value for argument `input_shape`. Expected (height, width, "
+                f"channels). Received: input_shape={input_shape!r}"
+            )
+        low, high = input_range
+        if not low < high:
+            raise ValueError(
+                "Invalid value for argument `input_range`. Expected (lowest, "
+                f"highest). Received: input_range={input_range!r}"
+            )
+        if encoder_weights is not None and expansion != 6:
+            raise ValueError(
+                "`encoder_weights` were trained with an expansion factor of 6. "
+                f"Received: expansion={expansion}. Leave `encoder_weights` out."
+            )
+        policy = keras.dtype_policies.get(dtype)
+        block = {
+            "expansion": expansion,
+            "batch_norm_momentum": batch_norm_momentum,
+            "dtype": policy,
+        }
+
+        def conv(kind, filters, kernel_size, strides, name):
+            return kind(
+                filters,
+                kernel_size,
+                strides,
+                padding="same",
+                use_bias=False,
+                dtype=policy,
+                name=name,
+            )
+
+        def batch_norm_relu(x, name):
+            x = layers.BatchNormalization(
+                epsilon=1e-3, momentum=batch_norm_momentum, dtype=policy, name=name
+            )(x)
+            return layers.ReLU(6.0, dtype=policy)(x)
+
+        # === Encoder ===
+        inputs = keras.Input(input_shape, name="image")
+        x = ops.clip(ops.cast(inputs, "float32"), low, high)
+        x = layers.Rescaling(2 / (high - low), -(high + low) / (high - low))(x)
+        x = PadToMultiple(32, dtype=policy, name="pad")(x)
+        x = conv(layers.Conv2D, 32, 3, 2, "stem")(x)
+        x = batch_norm_relu(x, "stem_bn")
+        skips = []
+        for index, (filters, repeats, strides) in enumerate(STAGES):
+            x = MBConv(
+                filters,
+                repeats,
+                strides,
+                **{**block, "expansion": expansion if index else 1},
+                name=f"encoder_{index}",
+            )(x)
+            if index in SKIP_STAGES:
+                skips.append(x)
+        x = conv(layers.Conv2D, 1280, 1, 1, "encoder_top")(x)
+        x = batch_norm_relu(x, "encoder_top_bn")
+
+        # === Decoder ===
+        for index, skip in reversed(list(enumerate(skips))):
+            filters = skip.shape[-1]
+            up = conv(layers.Conv2DTranspose, filters, 3, 2, f"up_{index}")(x)
+            if attention == "luong":
+                skip = ProgressiveLuongAttention(
+                    score_activation,
+                    AttentionVariance(attention_regularization),
+                    dtype=policy,
+                    name=f"attention_{index}",
+                )(skip, up)
+            x = layers.Concatenate(dtype=policy)([skip, up])
+            x = InvertedResidual(filters, **block, name=f"decoder_{index}")(x)
+
+        # === Head ===
+        x = conv(layers.Conv2DTranspose, 16, 3, 2, "up_head")(x)
+        x = batch_norm_relu(x, "up_head_bn")
+        x = layers.Conv2D(
+            num_classes, 3, padding="same", dtype="float32", name="logits"
+        )(x)
+        x = CropLike(dtype="float32", name="crop")(x, inputs)
+        outputs = layers.Activation(activation, dtype="float32", name="mask")(x)
+
+        super().__init__(inputs, outputs, name=name, trainable=trainable)
+
+        # === Config ===
+        self.dtype_policy = policy
+        self.num_classes = num_classes
+        self.expansion = expansion
+        self.attention = attention
+        self.attention_regularization = attention_regularization
+        self.score_activation = score_activation
+        self.encoder_weights = encoder_weights
+        self.activation = activation
+        self.input_range = (low, high)
+        self.batch_norm_momentum = batch_norm_momentum
+
+        if encoder_weights is not None:
+            self._load_encoder(encoder_weights)
+        loss = "binary" if activation == "sigmoid" else "categorical"
+        self.compile(
+            optimizer=keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=1e-4),
+            loss=f"{loss}_crossentropy",
+            metrics=self.own_metrics(),
+        )
+
+    def own_metrics(self) -> list[metrics.MaskMetric]:
+        """New metrics that fit the output: Dice, IoU, recall and precision.
+
+        With `"softmax"` they leave out class 0, the background.
+        """
+        kinds = (metrics.Dice, metrics.IoU, metrics.Recall, metrics.Precision)
+        if self.activation == "sigmoid":
+            return [kind() for kind in kinds]
+        objects = list(range(1, self.num_classes))
+        return [kind(threshold=None, target_class_ids=objects) for kind in kinds]
+
+    def _load_encoder(self, weights):
+        """Copies the weights of Keras Applications' MobileNetV2."""
+        try:
+            source = keras.applications.MobileNetV2(
+                input_shape=(224, 224, 3), include_top=False, weights=weights
+            )
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                "Invalid value for argument `encoder_weights`. Expected 'imagenet' "
+                "or the path of a .weights.h5 file of keras.applications."
+                f"MobileNetV2(include_top=False). Received: {weights!r} ({error})"
+            ) from error
+        stages = [self.get_layer(f"encoder_{index}") for index in range(len(STAGES))]
+        target = [
+            self.get_layer("stem"),
+            self.get_layer("stem_bn"),
+            *(
+                step
+                for stage in stages
+                for block in stage.blocks
+                for step in block.steps
+            ),
+            self.get_layer("encoder_top"),
+            self.get_layer("encoder_top_bn"),
+        ]
+        for ours, theirs in zip(
+            (layer for layer in target if layer.weights),
+            (layer for layer in source.layers if layer.weights),
+            strict=True,
+        ):
+            values = theirs.get_weights()
+            channels = self.input_shape[-1]
+            if ours.name == "stem" and channels != 3:
+                mean = values[0].mean(axis=2, keepdims=True)
+                values = [(3 / channels * mean).repeat(channels, axis=2)]
+            ours.set_weights(values)
+
+    def get_config(self) -> dict:
+        return {
+            "input_shape": self.input_shape[1:],
+            "num_classes": self.num_classes,
+            "expansion": self.expansion,
+            "attention": self.attention,
+            "attention_regularization": self.attention_regularization,
+            "score_activation": self.score_activation,
+            # The encoder's weights come with the model's own from then on.
+            "encoder_weights": None,
+            "activation": self.activation,
+            "input_range": self.input_range,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PAMUNet":
+        return cls(**config)
+
+
+def _check(name, value, expected):
+    if value not in expected:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected one of {expected}. "
+            f"Received: {name}={value!r}"
+        )

@@ -1,0 +1,193 @@
+"""Luong attention between two sets of tokens (PAM-UNet, eqs. 2-5 and 7)."""
+
+import math
+from typing import Any
+
+from keras import ops
+
+SCORE_ACTIVATIONS = ("sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n")
+# Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
+BLOCK_SCORES = 2**20
+
+
+def luong_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    score_activation: str = "sigmoid",
+    scale: float | None = None,
+    block_size: int | None = None,
+) -> tuple[Any, Any]:
+    """Attends from every query to every key, exactly and in linear memory.
+
+    The scores are `A = f(scale * query @ key^T)`, the context is `A @ value`. A is
+    made block by block of queries, and made again for the gradient; it is never held
+    as a whole.
+
+    Args:
+        query: tensor of shape `(batch, queries, depth)`.
+        key: tensor of shape `(batch, keys, depth)`.
+        value: tensor of shape `(batch, keys, channels)`.
+        score_activation: see `attention_scores`.
+        scale: factor of the dot products. Defaults to `1 / sqrt(depth)`.
+        block_size: queries in a block. By default as many as fit a core's cache.
+
+    Returns:
+        `(context, score_variance)`: the context of shape
+        `(batch, queries, channels)` in the dtype of `value`, and the variance of
+        each image's scores, float32 of shape `(batch,)`, the R(A) of eq. 7.
+
+    Raises:
+        ValueError: if `score_activation` is unknown.
+    """
+    _check_activation(score_activation)
+    queries, keys = ops.shape(query)[1], ops.shape(key)[1]
+    if block_size is None:
+        known = isinstance(queries, int) and isinstance(keys, int)
+        block_size = min(max(BLOCK_SCORES // keys, 1), queries) if known else 64
+    blocks = -(-queries // block_size)
+    dtype = value.dtype
+    # Float32 from here on: float16 sums over thousands of keys overflow.
+    query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
+    query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    # Queries of zeros fill the last block. They need no mask: their rows are cut
+    # off, and add nothing to the gradient of the keys and values.
+    padding = [(0, 0), (0, blocks * block_size - queries), (0, 0)]
+    tokens = ops.cast(queries, "float32"), ops.cast(keys, "float32")
+
+    def rows(x, block):
+        return ops.slice(x, (block * block_size, 0), (block_size, x.shape[-1]))
+
+    def put_rows(x, block, update):
+        return ops.slice_update(x, (block * block_size, 0), update)
+
+    def forward(image):
+        query, key, value = image
+        key = ops.transpose(key)
+
+        def step(block, carry):
+            context, mean, deviation = carry
+            scores, _ = _activate(ops.matmul(rows(query, block), key), score_activation)
+            row_mean = ops.mean(scores, axis=1, keepdims=True)
+            row_deviation = ops.mean(
+                ops.square(scores - row_mean), axis=1, keepdims=True
+            )
+            return (
+                put_rows(context, block, ops.matmul(scores, value)),
+                put_rows(mean, block, row_mean),
+                put_rows(deviation, block, row_deviation),
+            )
+
+        column = ops.zeros_like(query[:, :1])
+        start = (ops.matmul(column, ops.zeros_like(value[:1])), column, column)
+        carry = ops.fori_loop(0, blocks, step, start)
+        context, mean, deviation = (x[:queries] for x in carry)
+        variance = ops.mean(deviation) + ops.var(mean)
+        return context, variance, ops.mean(mean)
+
+    def backward(image):
+        query, key, value, mean, context_gradient, variance_gradient = image
+        slope = 2 * variance_gradient / (tokens[0] * tokens[1])
+        # Long rows, here and in the sums: products with a transposed block of
+        # scores take twice the time.
+        key_rows, value_rows = ops.transpose(key), ops.transpose(value)
+
+        def step(block, carry):
+            query_gradient, key_gradient, value_gradient = carry
+            block_query = rows(query, block)
+            upstream = rows(context_gradient, block)
+            scores, pull_back = _activate(
+                ops.matmul(block_query, key_rows), score_activation
+            )
+            gradient = pull_back(
+                ops.matmul(upstream, value_rows) + slope * (scores - mean)
+            )
+            return (
+                put_rows(query_gradient, block, ops.matmul(gradient, key)),
+                key_gradient + ops.matmul(ops.transpose(block_query), gradient),
+                value_gradient + ops.matmul(ops.transpose(upstream), scores),
+            )
+
+        start = tuple(ops.zeros_like(x) for x in (query, key_rows, value_rows))
+        gradients = ops.fori_loop(0, blocks, step, start)
+        return gradients[0], *(ops.transpose(x) for x in gradients[1:])
+
+    @ops.custom_gradient
+    def attend(query, key, value):
+        query = ops.pad(query, padding)
+        context, variance, mean = ops.map(forward, (query, key, value))
+
+        def gradient(*upstream):
+            # One tuple under JAX, two arguments under TensorFlow.
+            context_gradient, variance_gradient = (
+                upstream[0] if len(upstream) == 1 else upstream
+            )
+            context_gradient = ops.pad(context_gradient, padding)
+            query_gradient, key_gradient, value_gradient = ops.map(
+                backward,
+                (query, key, value, mean, context_gradient, variance_gradient),
+            )
+            return query_gradient[:, :queries], key_gradient, value_gradient
+
+        return (context, variance), gradient
+
+    context, variance = attend(query, key, value)
+    return ops.cast(context, dtype), variance
+
+
+def attention_scores(
+    query: Any,
+    key: Any,
+    score_activation: str = "sigmoid",
+    scale: float | None = None,
+) -> Any:
+    """The attention map A itself: one weight for each pair of query and key.
+
+    Args:
+        query: tensor of shape `(batch, queries, depth)`.
+        key: tensor of shape `(batch, keys, depth)`.
+        score_activation: `"sigmoid"` (Fig. 2b), `"softmax"` over the keys (eq. 3),
+            `"double_sigmoid"` (eqs. 4-5 to the letter) or `"sigmoid_log_n"`
+            (sigmoid with bias `-log(keys)`, Ramapuram et al. 2024).
+        scale: factor of the dot products. Defaults to `1 / sqrt(depth)`.
+
+    Returns:
+        Float32 tensor of shape `(batch, queries, keys)`.
+
+    Raises:
+        ValueError: if `score_activation` is unknown.
+    """
+    _check_activation(score_activation)
+    query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+    query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    return _activate(ops.matmul(query, ops.swapaxes(key, 1, 2)), score_activation)[0]
+
+
+def _activate(logits, score_activation):
+    """Scores, and the function from a gradient by them to one by the logits."""
+    if score_activation == "softmax":
+        scores = ops.softmax(logits, axis=-1)
+        return (
+            scores,
+            lambda upstream: (
+                scores * (upstream - ops.sum(scores * upstream, axis=-1, keepdims=True))
+            ),
+        )
+    if score_activation == "sigmoid_log_n":
+        logits = logits - ops.log(ops.cast(ops.shape(logits)[-1], "float32"))
+    inner = ops.sigmoid(logits)
+    if score_activation == "double_sigmoid":
+        scores = ops.sigmoid(inner)
+        return (
+            scores,
+            lambda upstream: upstream * scores * (1 - scores) * inner * (1 - inner),
+        )
+    return inner, lambda upstream: upstream * inner * (1 - inner)
+
+
+def _check_activation(score_activation):
+    if score_activation not in SCORE_ACTIVATIONS:
+        raise ValueError(
+            "Invalid value for argument `score_activation`. Expected one of "
+            f"{SCORE_ACTIVATIONS}. Received: score_activation={score_activation!r}"
+        )

@@ -1,0 +1,240 @@
+"""The command `keras-pamunet`: reads arguments, calls the verb, prints.
+
+Stands beside the package and not in it: importing the package imports Keras and its
+back end, seconds that `--help`, `--version` and `info` need not take.
+"""
+
+import json
+import os
+import sys
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich
+import rich.markup
+import typer
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Light medical image segmentation with PAM-UNet and Keras 3.",
+)
+
+
+class Recipe(StrEnum):
+    default = "default"
+    paper = "paper"
+
+
+class Attention(StrEnum):
+    luong = "luong"
+    none = "none"
+
+
+Data = Annotated[
+    str,
+    typer.Option(help="Folder with images/ and masks/, or 'phantom' for drawn ones."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Split in the data's splits/. Default: 80/10/10, drawn by --seed."
+    ),
+]
+Model = Annotated[
+    str, typer.Option(help="A run folder, a .keras file or the name of a preset.")
+]
+Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if show_version:
+        print(version("keras-pamunet"))
+        raise typer.Exit
+    # Keras would take TensorFlow, installed or not.
+    if "KERAS_BACKEND" not in os.environ and not find_spec("tensorflow"):
+        os.environ["KERAS_BACKEND"] = "jax" if find_spec("jax") else "torch"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@app.command()
+def train(
+    data: Data = "phantom",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder.")
+    ] = None,
+    split: Split = None,
+    recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
+        Recipe.default
+    ),
+    size: Annotated[
+        int | None, typer.Option(help="Height and width in pixels.", min=17)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    encoder_weights: Annotated[
+        str | None,
+        typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2."),
+    ] = None,
+    attention: Annotated[Attention, typer.Option()] = Attention.luong,
+    attention_regularization: Annotated[
+        float, typer.Option(help="Lambda, weight of the attention's variance.", min=0)
+    ] = 0.01,
+    expansion: Annotated[
+        int, typer.Option(help="Of the inverted residual blocks.", min=1)
+    ] = 6,
+    num_classes: Annotated[
+        int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
+    ] = 1,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model, and score it. The same command goes on after a break."""
+
+    def run():
+        from keras_pamunet import training
+
+        return training.train(
+            data,
+            folder,
+            split,
+            recipe.value,
+            size,
+            epochs,
+            batch_size,
+            seed,
+            not quiet,
+            encoder_weights=encoder_weights,
+            attention=None if attention is Attention.none else attention.value,
+            attention_regularization=attention_regularization,
+            expansion=expansion,
+            num_classes=num_classes,
+            activation="sigmoid" if num_classes == 1 else "softmax",
+        )
+
+    folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
+    result = _call(run, f"{folder} is as the last finished epoch left it. To go on: ")
+    _show(result, folder)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Data = "phantom",
+    split: Split = None,
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for metrics.json and pictures."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="If the model takes images of any size.", min=17)
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on images with masks."""
+
+    def run():
+        from keras_pamunet import data as sources
+        from keras_pamunet import evaluation, hub
+
+        network = hub.load(model)
+        parts = sources.open_splits(data, split, network.num_classes, seed)
+        if part not in parts:
+            raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
+        height, width = network.input_shape[1:3]
+        shape = (height or size or 128, width or size or 128)
+        pairs = sources.Cache(parts[part], shape)
+        sources.check([pairs], not quiet)
+        return evaluation.evaluate(
+            network, pairs, output, progress=not quiet, part=part
+        )
+
+    _show(_call(run), output)
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[
+        Path, typer.Option("--input", "-i", help="An image or a folder.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the masks.")
+    ],
+    overlay: Annotated[bool, typer.Option(help="Write images with outlines, too.")] = (
+        False
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Predict masks of images."""
+
+    def run():
+        from keras_pamunet import hub, inference
+
+        return inference.predict(hub.load(model), images, output, overlay, not quiet)
+
+    masks = _call(run)
+    rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")
+
+
+@app.command()
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show versions and presets, without loading a back end."""
+    facts = {
+        "python": sys.version.split()[0],
+        "backend": os.environ.get("KERAS_BACKEND"),
+    }
+    packages = "keras-pamunet keras tensorflow tensorflow-cpu jax torch grain numpy"
+    for package in packages.split():
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        rich.print(f"{name:15} {value or 'as configured in Keras'}")
+
+
+def _call(run, interrupted: str = "") -> Any:
+    """Runs a verb; turns what users can mend into one message and an exit code."""
+    try:
+        return run()
+    except (ValueError, OSError) as error:
+        rich.print(
+            f"[red]Error:[/red] {rich.markup.escape(str(error))}", file=sys.stderr
+        )
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        hint = f"{interrupted}{command}" if interrupted else ""
+        rich.print(f"\nStopped. {rich.markup.escape(hint)}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _show(result, folder):
+    table = Table(title=f"{result['part']} ({result['summary']['n']} images)")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in result["summary"].items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    rich.print(table)
+    if folder is not None:
+        rich.print(f"Numbers per image: {folder / 'metrics.json'}")
+        for picture in sorted((folder / "pictures").glob("*.png")):
+            rich.print(f"Picture: {picture}")

@@ -1,0 +1,59 @@
+"""Packaging of keras_pamunet: its parts, dependencies and the presets of `hub/`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "keras_pamunet/__init__.py").read_text("utf-8")
+)[1]
+
+EXTRAS = {
+    "tensorflow": ["tensorflow>=2.20"],
+    # The build without CUDA, a quarter of the download. There is one for Linux only.
+    "tensorflow-cpu": [
+        "tensorflow-cpu>=2.20; sys_platform == 'linux' and platform_machine == 'x86_64'",  # noqa: E501
+        "tensorflow>=2.20; sys_platform != 'linux' or platform_machine != 'x86_64'",
+    ],
+    "jax": ["jax>=0.7"],
+    "torch": ["torch>=2.6"],
+}
+EXTRAS["dev"] = [
+    *EXTRAS["tensorflow-cpu"],
+    *EXTRAS["jax"],
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "pytest>=8.3",
+    "pytest-xdist>=3.6",
+    "absl-py>=2.1",
+    "ruff>=0.12",
+]
+
+setup(
+    name="keras-pamunet",
+    version=VERSION,
+    description="PAM-UNet: light medical image segmentation with Keras 3",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["keras_pamunet*"]), "keras_pamunet.presets"],
+    package_dir={"keras_pamunet.presets": "hub"},
+    package_data={"keras_pamunet.presets": ["*/*"]},
+    py_modules=["keras_pamunet_cli"],
+    entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:app"]},
+    install_requires=[
+        "grain>=0.2.12",
+        "keras>=3.15",
+        "numpy>=2.0",
+        "opencv-python-headless>=4.10",
+        "pillow>=11.0",
+        "rich>=13.7",
+        "tensorboard>=2.19",
+        "typer>=0.15",
+    ],
+    extras_require=EXTRAS,
+)

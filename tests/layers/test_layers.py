@@ -1,0 +1,163 @@
+"""Every layer in Keras' own layer test, and against an independent formula."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.src import testing
+
+from keras_pamunet import layers
+from keras_pamunet.regularizers import AttentionVariance
+from tests.ops.test_luong_attention import formula
+
+
+class LayerTest(testing.TestCase):
+    def test_inverted_residual(self):
+        for arguments, shape, trainable in (
+            ({"filters": 4}, (2, 8, 6, 4), 9),
+            ({"filters": 6, "strides": 2}, (2, 4, 3, 6), 9),
+            ({"filters": 6, "expansion": 1}, (2, 8, 6, 6), 6),
+            ({"filters": 6, "strides": 2, "transpose": True}, (2, 16, 12, 6), 9),
+        ):
+            self.run_layer_test(
+                layers.InvertedResidual,
+                init_kwargs=arguments,
+                input_shape=(2, 8, 6, 4),
+                expected_output_shape=shape,
+                expected_num_trainable_weights=trainable,
+                expected_num_non_trainable_weights=trainable * 2 // 3,
+                run_mixed_precision_check=False,
+            )
+
+    def test_mbconv(self):
+        self.run_layer_test(
+            layers.MBConv,
+            init_kwargs={"filters": 6, "repeats": 2, "strides": 2, "expansion": 2},
+            input_shape=(2, 7, 8, 4),
+            expected_output_shape=(2, 4, 4, 6),
+            expected_num_trainable_weights=18,
+            expected_num_non_trainable_weights=12,
+            run_mixed_precision_check=False,
+        )
+
+    def test_depthwise_conv(self):
+        self.run_layer_test(
+            layers.DepthwiseConv2D,
+            init_kwargs={"kernel_size": 3, "strides": 2, "padding": "same"},
+            input_shape=(2, 7, 8, 4),
+            expected_output_shape=(2, 4, 4, 4),
+            expected_num_trainable_weights=2,
+        )
+
+    def test_progressive_luong_attention(self):
+        self.run_layer_test(
+            layers.ProgressiveLuongAttention,
+            init_kwargs={"attention_regularizer": AttentionVariance(0.1)},
+            input_shape={"skip_shape": (2, 4, 4, 6), "gate_shape": (2, 4, 4, 3)},
+            expected_output_shape=(2, 4, 4, 6),
+            expected_num_trainable_weights=7,
+            expected_num_losses=1,
+            run_training_check=False,
+        )
+
+    def test_pad_to_multiple(self):
+        self.run_layer_test(
+            layers.PadToMultiple,
+            init_kwargs={"multiple": 8},
+            input_shape=(2, 9, 16, 3),
+            expected_output_shape=(2, 16, 16, 3),
+            run_training_check=False,  # It has nothing to train.
+        )
+
+    def test_crop_like(self):
+        self.run_layer_test(
+            layers.CropLike,
+            init_kwargs={},
+            input_shape={"inputs_shape": (2, 8, 8, 3), "reference_shape": (2, 5, 7, 1)},
+            expected_output_shape=(2, 5, 7, 3),
+            run_training_check=False,
+        )
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_depthwise_conv_equals_keras(rng, kernel_size, strides, padding):
+    arguments = (kernel_size, strides, padding)
+    ours = layers.DepthwiseConv2D(*arguments, bias_initializer="uniform")
+    theirs = keras.layers.DepthwiseConv2D(*arguments)
+    theirs.build((None, None, None, 3))
+    for size in ((8, 9), (7, 12)):
+        images = rng.normal(size=(2, *size, 3)).astype("float32")
+        result = ours(images)
+        theirs.set_weights(ours.get_weights())
+        np.testing.assert_allclose(result, theirs(images), atol=1e-5)
+
+
+def attention(rng, **arguments):
+    layer = layers.ProgressiveLuongAttention(**arguments)
+    skip = rng.normal(size=(2, 4, 5, 6)).astype("float32")
+    gate = rng.normal(size=(2, 3, 5, 7)).astype("float32")
+    layer.build(skip.shape, gate.shape)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
+    return layer, skip, gate
+
+
+@pytest.mark.parametrize("score_activation", ["sigmoid", "softmax", "sigmoid_log_n"])
+def test_attention_formula(rng, score_activation):
+    regularizer = AttentionVariance(0.3)
+    layer, skip, gate = attention(
+        rng,
+        score_activation=score_activation,
+        attention_regularizer=regularizer,
+    )
+
+    def project(projection, features):
+        kernel, bias = projection.get_weights()
+        return (features @ kernel[0, 0] + bias).reshape(2, -1, 6)
+
+    scores, context, variance = formula(
+        project(layer.query, skip),
+        project(layer.key, gate),
+        project(layer.value, gate),
+        score_activation,
+    )
+    keys = 15 if score_activation == "sigmoid" else 1
+    expected = skip + float(layer.gamma) * context.reshape(skip.shape) / keys
+    gated, ours = layer(skip, gate, return_attention_scores=True)
+    np.testing.assert_allclose(gated, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours, scores, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(layer.losses[0], 0.3 * variance.mean(), rtol=1e-4)
+
+
+def test_attention_starts_as_identity(rng):
+    layer = layers.ProgressiveLuongAttention()
+    skip = rng.normal(size=(1, 4, 4, 3)).astype("float32")
+    np.testing.assert_array_equal(layer(skip, skip), skip)
+
+
+def test_pad_and_crop(rng):
+    images = rng.normal(size=(2, 17, 40, 3)).astype("float32")
+    padded = layers.PadToMultiple(32)(images)
+    expected = np.pad(images, [(0, 0), (0, 15), (0, 24), (0, 0)], mode="reflect")
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(layers.CropLike()(padded, images), images)
+
+
+def test_pad_needs_enough_pixels():
+    with pytest.raises(ValueError, match="at least 17 x 17 pixels. Received: 16 x 40"):
+        layers.PadToMultiple(32)(ops.ones((1, 16, 40, 3)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments", "message"),
+    [
+        (layers.InvertedResidual, {"filters": 0}, "`filters`.*Received: filters=0"),
+        (layers.InvertedResidual, {"filters": 4, "strides": 3}, "strides=3"),
+        (layers.InvertedResidual, {"filters": 4, "expansion": 0.5}, "expansion=0.5"),
+        (layers.MBConv, {"filters": 4, "repeats": 0}, "repeats=0"),
+    ],
+)
+def test_arguments(layer, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        layer(**arguments)

@@ -1,0 +1,113 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_pamunet.ops import attention_scores, luong_attention
+from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
+from tests.helpers import gradients
+
+
+def formula(query, key, value, score_activation, scale=None):
+    """The paper's equations in NumPy, float64."""
+    query, key, value = (x.astype("float64") for x in (query, key, value))
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    logits = scale * query @ key.transpose(0, 2, 1)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    scores = {
+        "sigmoid": lambda: sigmoid(logits),
+        "double_sigmoid": lambda: sigmoid(sigmoid(logits)),
+        "sigmoid_log_n": lambda: sigmoid(logits - np.log(key.shape[1])),
+        "softmax": lambda: np.exp(logits) / np.exp(logits).sum(-1, keepdims=True),
+    }[score_activation]()
+    return scores, scores @ value, scores.var(axis=(1, 2))
+
+
+def tokens(rng, batch, queries, keys, depth, channels):
+    shapes = (batch, queries, depth), (batch, keys, depth), (batch, keys, channels)
+    return [rng.normal(size=shape).astype("float32") for shape in shapes]
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    batch=st.integers(1, 3),
+    queries=st.integers(1, 40),
+    keys=st.integers(2, 40),
+    depth=st.integers(1, 64),
+    block_size=st.integers(1, 50),
+    score_activation=st.sampled_from(SCORE_ACTIVATIONS),
+)
+def test_formula(rng, batch, queries, keys, depth, block_size, score_activation):
+    inputs = tokens(rng, batch, queries, keys, depth, depth + 1)
+    _, context, variance = formula(*inputs, score_activation)
+    ours = luong_attention(*inputs_as_tensors(inputs), score_activation, None, block_size)
+    np.testing.assert_allclose(ours[0], context, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours[1], variance, rtol=1e-4, atol=1e-9)
+
+
+def inputs_as_tensors(inputs):
+    return [ops.convert_to_tensor(x) for x in inputs]
+
+
+@pytest.mark.parametrize("score_activation", SCORE_ACTIVATIONS)
+def test_gradients(rng, score_activation):
+    inputs = tokens(rng, 2, 30, 19, 8, 5)
+    weight = rng.normal(size=(2, 30, 5)).astype("float32")
+
+    def total(context, variance):
+        return ops.sum(context * weight) + ops.sum(variance * np.float32([50, -80]))
+
+    def ours(query, key, value):
+        return total(*luong_attention(query, key, value, score_activation, None, 7))
+
+    def plain(query, key, value):
+        scores = attention_scores(query, key, score_activation)
+        return total(ops.matmul(scores, value), ops.var(scores, axis=(1, 2)))
+
+    value, slopes = gradients(ours, *inputs)
+    expected_value, expected = gradients(plain, *inputs)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5)
+    for slope, other in zip(slopes, expected):
+        np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_scores(rng):
+    query, key, value = tokens(rng, 2, 5, 7, 4, 4)
+    scores, _, _ = formula(query, key, value, "softmax", scale=0.3)
+    ours = attention_scores(*inputs_as_tensors((query, key)), "softmax", scale=0.3)
+    np.testing.assert_allclose(ours, scores, rtol=1e-5)
+
+
+def test_small_variance_of_large_scores():
+    """Scores near 1 that hardly differ: the sums of squares alone would cancel."""
+    query = np.full((1, 64, 1), 8, "float32")
+    key = np.linspace(0.99, 1.01, 64, dtype="float32").reshape(1, 64, 1)
+    _, _, variance = formula(query, key, key, "sigmoid")
+    _, ours = luong_attention(*inputs_as_tensors((query, key, key)))
+    np.testing.assert_allclose(ours, variance, rtol=1e-3)
+
+
+def test_half_precision(rng):
+    inputs = tokens(rng, 1, 70, 70, 8, 8)
+    _, context, variance = formula(*inputs, "sigmoid")
+    half = [ops.cast(x, "float16") for x in inputs_as_tensors(inputs)]
+    ours = luong_attention(*half)
+    assert keras.backend.standardize_dtype(ours[0].dtype) == 'float16'
+    np.testing.assert_allclose(ours[0], context, rtol=5e-3, atol=5e-2)
+    np.testing.assert_allclose(ours[1], variance, rtol=5e-3)
+
+
+def test_unknown_activation(rng):
+    inputs = tokens(rng, 1, 2, 2, 2, 2)
+    with pytest.raises(ValueError, match="Expected one of.*Received.*'tanh'"):
+        luong_attention(*inputs, "tanh")
