@@ -6,6 +6,7 @@ back end, seconds that `--help`, `--version` and `info` need not take.
 
 import json
 import os
+import shlex
 import sys
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import rich
-import rich.markup
 import typer
 from rich.table import Table
 
@@ -216,14 +216,13 @@ def _call(run, interrupted: str = "") -> Any:
     try:
         return run()
     except (ValueError, OSError) as error:
-        rich.print(
-            f"[red]Error:[/red] {rich.markup.escape(str(error))}", file=sys.stderr
-        )
+        typer.secho(f"Error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        hint = f"{interrupted}{command}" if interrupted else ""
-        rich.print(f"\nStopped. {rich.markup.escape(hint)}", file=sys.stderr)
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        typer.echo(
+            f"\nStopped. {interrupted}{command if interrupted else ''}", err=True
+        )
         raise typer.Exit(130) from None
 
 

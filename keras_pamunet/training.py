@@ -1,7 +1,6 @@
 """Trains a model on a data set, into a run folder that survives interruption."""
 
 import csv
-import ctypes
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from keras_pamunet.backend import keep_freed_memory, set_random_seed
 from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.losses import DiceBCE
@@ -99,7 +99,7 @@ def train(
 
     parts = {name: Cache(source, (size, size)) for name, source in parts.items()}
     check(parts.values(), progress)
-    keras.utils.set_random_seed(seed)
+    set_random_seed(seed)
     model = PAMUNet((size, size, parts["train"].channels), **model_arguments)
     steps = max(len(parts["train"]) // settings["batch_size"], 1)
     _compile(model, recipe, steps, settings["epochs"])
@@ -121,7 +121,7 @@ def train(
         epochs=settings["epochs"],
         initial_epoch=first_epoch,
         steps_per_epoch=steps,
-        callbacks=[*callbacks, state, _KeepMemory()],
+        callbacks=[*callbacks, state],
         shuffle=False,  # The pipeline does.
         # Bars that redraw themselves fill a log file with thousands of lines.
         verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
@@ -224,20 +224,21 @@ class _RunState(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         model.load_weights(self.path)
         with (self.output / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = [
-                {k: float(v) for k, v in row.items()} for row in csv.DictReader(file)
-            ]
+            rows = list(csv.DictReader(file))
+        # A run may have been stopped between the history's last row and its state.
         iterations = int(model.optimizer.iterations)
-        self.history = [row for row in rows if row["step"] <= iterations]
+        self.history = [row for row in rows if int(row["step"]) <= iterations]
         return len(self.history)
 
     def on_train_begin(self, logs=None):
-        folder = self.output / "logs"
-        folder.mkdir(exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{len(self.history)}"
-        self.events = (folder / name).open("wb")
-        self.writer = RecordWriter(self.events)
-        self.writer.write(Event(file_version="brain.Event:2").SerializeToString())
+        self.events = self.output / "logs" / name
+        self.events.parent.mkdir(exist_ok=True)
+        self._log(Event(file_version="brain.Event:2"))
+
+    def _log(self, event):
+        with self.events.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.history:
@@ -245,9 +246,13 @@ class _RunState(keras.callbacks.Callback):
             self.model.save_weights(temporary)
             os.replace(temporary, self.path)
 
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            keep_freed_memory()
+
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
-        best = max((old["val_dice"] for old in self.history), default=-1.0)
+        best = max((float(old["val_dice"]) for old in self.history), default=-1.0)
         self.history.append(row)
         if row["val_dice"] > best:
             temporary = self.output / "new-model.keras"
@@ -256,29 +261,8 @@ class _RunState(keras.callbacks.Callback):
         lines = [",".join(row), *(",".join(map(str, x.values())) for x in self.history)]
         _replace(self.output / "history.csv", "\n".join(lines) + "\n")
         values = [Summary.Value(tag=k, simple_value=v) for k, v in logs.items()]
-        event = Event(
-            wall_time=time.time(), step=epoch + 1, summary=Summary(value=values)
-        )
-        self.writer.write(event.SerializeToString())
-        self.events.flush()
-
-    def on_train_end(self, logs=None):
-        self.events.close()
-
-
-class _KeepMemory(keras.callbacks.Callback):
-    """Has glibc keep freed memory for the next tensor.
-
-    TensorFlow's data sets from generators (so Keras feeds it) make glibc return each
-    freed block to the system at once. A step then spends half its time on getting
-    the same memory back, page by page.
-    """
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 0 and sys.platform == "linux":
-            glibc = ctypes.CDLL(None)
-            glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: as high as it goes
-            glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise
+        summary = Summary(value=values)
+        self._log(Event(wall_time=time.time(), step=epoch + 1, summary=summary))
 
 
 def _replace(path, text):

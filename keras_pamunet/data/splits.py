@@ -73,7 +73,9 @@ def _read_split(folder, split):
             f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt. "
             f"Found: {', '.join(found) or 'no .txt file'}"
         )
-    return {part: paths[0].read_text("utf-8").split() for part, paths in files.items()}
+    return {
+        part: paths[0].read_text("utf-8").splitlines() for part, paths in files.items()
+    }
 
 
 def _check_overlap(names):

@@ -3,7 +3,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_pamunet.ops import attention_scores, luong_attention
+from keras_pamunet.ops import (
+    attention_scores,
+    check_score_activation,
+    luong_attention,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -58,6 +62,7 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_score_activation(score_activation)
         self.score_activation = score_activation
         self.attention_regularizer = keras.regularizers.get(attention_regularizer)
 

@@ -211,6 +211,8 @@ class PAMUNet(keras.Model):
             loss=f"{loss}_crossentropy",
             metrics=self.own_metrics(),
         )
+        # Keras warns when it loads a model that was saved before the first step.
+        self.optimizer.build(self.trainable_variables)
 
     def own_metrics(self) -> list[metrics.MaskMetric]:
         """New metrics that fit the output: Dice, IoU, recall and precision.

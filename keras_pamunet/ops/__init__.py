@@ -1,3 +1,7 @@
-from keras_pamunet.ops.luong_attention import attention_scores, luong_attention
+from keras_pamunet.ops.luong_attention import (
+    attention_scores,
+    check_score_activation,
+    luong_attention,
+)
 
-__all__ = ["attention_scores", "luong_attention"]
+__all__ = ["attention_scores", "check_score_activation", "luong_attention"]

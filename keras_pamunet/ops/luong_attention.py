@@ -40,7 +40,7 @@ def luong_attention(
     Raises:
         ValueError: if `score_activation` is unknown.
     """
-    _check_activation(score_activation)
+    check_score_activation(score_activation)
     queries, keys = ops.shape(query)[1], ops.shape(key)[1]
     if block_size is None:
         known = isinstance(queries, int) and isinstance(keys, int)
@@ -157,7 +157,7 @@ def attention_scores(
     Raises:
         ValueError: if `score_activation` is unknown.
     """
-    _check_activation(score_activation)
+    check_score_activation(score_activation)
     query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
     query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
     return _activate(ops.matmul(query, ops.swapaxes(key, 1, 2)), score_activation)[0]
@@ -185,7 +185,8 @@ def _activate(logits, score_activation):
     return inner, lambda upstream: upstream * inner * (1 - inner)
 
 
-def _check_activation(score_activation):
+def check_score_activation(score_activation: str) -> None:
+    """Raises a `ValueError` if there is no such score activation."""
     if score_activation not in SCORE_ACTIVATIONS:
         raise ValueError(
             "Invalid value for argument `score_activation`. Expected one of "

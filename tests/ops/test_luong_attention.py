@@ -50,7 +50,9 @@ def tokens(rng, batch, queries, keys, depth, channels):
 def test_formula(rng, batch, queries, keys, depth, block_size, score_activation):
     inputs = tokens(rng, batch, queries, keys, depth, depth + 1)
     _, context, variance = formula(*inputs, score_activation)
-    ours = luong_attention(*inputs_as_tensors(inputs), score_activation, None, block_size)
+    ours = luong_attention(
+        *inputs_as_tensors(inputs), score_activation, None, block_size
+    )
     np.testing.assert_allclose(ours[0], context, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours[1], variance, rtol=1e-4, atol=1e-9)
 
@@ -102,7 +104,7 @@ def test_half_precision(rng):
     _, context, variance = formula(*inputs, "sigmoid")
     half = [ops.cast(x, "float16") for x in inputs_as_tensors(inputs)]
     ours = luong_attention(*half)
-    assert keras.backend.standardize_dtype(ours[0].dtype) == 'float16'
+    assert keras.backend.standardize_dtype(ours[0].dtype) == "float16"
     np.testing.assert_allclose(ours[0], context, rtol=5e-3, atol=5e-2)
     np.testing.assert_allclose(ours[1], variance, rtol=5e-3)
 

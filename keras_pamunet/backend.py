@@ -1,0 +1,31 @@
+"""What has to be set per back end and system, beyond Keras' own settings."""
+
+import ctypes
+import sys
+
+import keras
+
+
+def set_random_seed(seed: int) -> None:
+    """Seeds Python, NumPy and the back end, and makes the same run give the same bits.
+
+    TensorFlow adds up in the order its threads happen to finish, unless told not to.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep freed memory for the next tensor.
+
+    TensorFlow's data sets from generators (so Keras feeds it) make glibc return each
+    freed block to the system at once. A step then spends half its time on getting
+    the same memory back, page by page. Call it after the first step.
+    """
+    if sys.platform == "linux":
+        glibc = ctypes.CDLL(None)
+        glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: as high as it goes
+        glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise

@@ -1,0 +1,235 @@
+"""What every PAM-UNet must keep to."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_pamunet import PAMUNet
+from keras_pamunet.layers import InvertedResidual, MBConv, ProgressiveLuongAttention
+
+EXPECTED = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
+    None: (3_795_425, 235_296_768),
+    "luong": (3_829_145 + 4, 834_951_168),
+}
+
+
+def multiply_adds(layer, shape, output_shape=None):
+    """Multiply-adds of a layer for one image, from its kernels' shapes."""
+    if isinstance(layer, MBConv | InvertedResidual):
+        total = 0
+        for part in getattr(layer, "blocks", None) or layer.steps:
+            total += multiply_adds(part, shape)
+            shape = part.compute_output_shape(shape)
+        return total
+    if isinstance(layer, ProgressiveLuongAttention):
+        skip, gate = shape
+        projections = (layer.query, skip), (layer.key, gate), (layer.value, gate)
+        queries, keys = np.prod(skip[1:3]), np.prod(gate[1:3])
+        total = 2 * queries * keys * skip[-1]
+        return total + sum(multiply_adds(*projection) for projection in projections)
+    if isinstance(layer, layers.Conv2DTranspose):
+        return np.prod(shape[1:3]) * np.prod(layer.kernel.shape)
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        size = layer.compute_output_shape(shape)[1:3]
+        return np.prod(size) * np.prod(layer.kernel.shape)
+    return 0
+
+
+@pytest.mark.parametrize("attention", EXPECTED)
+def test_size(attention):
+    model = PAMUNet(attention=attention)
+    parameters, expected = EXPECTED[attention]
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
+    total = sum(
+        multiply_adds(
+            layer,
+            [x.shape for x in layer.input]
+            if isinstance(layer.input, list | tuple)
+            else layer.input.shape,
+        )
+        for layer in model.layers[1:]
+    )
+    assert total == expected
+
+
+@pytest.mark.parametrize("size", [(17, 17), (33, 64), (32, 50)])
+def test_any_size(rng, size):
+    model = PAMUNet((None, None, 3))
+    images = rng.integers(0, 256, (2, *size, 3), "uint8")
+    masks = np.asarray(model(images))
+    assert masks.shape == (2, *size, 1)
+    assert masks.min() >= 0 and masks.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize(
+    ("num_classes", "activation"), [(1, "sigmoid"), (3, "softmax")]
+)
+def test_channels_and_classes(rng, channels, num_classes, activation):
+    model = PAMUNet((32, 32, channels), num_classes, activation=activation)
+    masks = np.asarray(model(rng.normal(size=(1, 32, 32, channels))))
+    assert masks.shape == (1, 32, 32, num_classes)
+    if activation == "softmax":
+        np.testing.assert_allclose(masks.sum(-1), 1, rtol=1e-5)
+
+
+def test_input_range(rng):
+    """Raw HU are clipped and mapped; the same picture in 8 bit gives the same mask."""
+    grey = rng.integers(0, 256, (1, 32, 32, 1)).astype("float32")
+    eight_bit = PAMUNet((32, 32, 1))
+    hounsfield = PAMUNet((32, 32, 1), input_range=(-200, 250))
+    hounsfield.set_weights(eight_bit.get_weights())
+    values = grey / 255 * 450 - 200
+    np.testing.assert_allclose(hounsfield(values), eight_bit(grey), atol=1e-5)
+    beyond = np.where(grey == 255, 3000, values)
+    np.testing.assert_allclose(hounsfield(beyond), eight_bit(grey), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(rng, dtype):
+    images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
+    model, exact = PAMUNet((32, 32, 3), dtype=dtype), PAMUNet((32, 32, 3))
+    model.set_weights(exact.get_weights())
+    masks = model(images)
+    assert keras.backend.standardize_dtype(masks.dtype) == "float32"
+    np.testing.assert_allclose(masks, exact(images), atol=0.05)
+
+
+def test_fit(rng):
+    """As it comes from the constructor; every weight has gradients after two steps."""
+    model = PAMUNet((64, 64, 3))
+    model.compile(
+        optimizer=model.optimizer,
+        loss="binary_crossentropy",
+        metrics=model.own_metrics(),
+        # Faster than to trace a graph for two steps.
+        run_eagerly=keras.backend.backend() == "tensorflow",
+    )
+    images = rng.integers(0, 256, (2, 64, 64, 3), "uint8")
+    masks = rng.random((2, 64, 64, 1)) > 0.5
+    # Gamma is 0 at first: without the regulariser only gamma itself would learn.
+    states = [model.get_weights()]
+    for _ in range(3):
+        history = model.fit(images, masks, verbose=0).history
+        states.append(model.get_weights())
+    assert np.isfinite(history["loss"]).all()
+    assert set(history) == {"loss", "dice", "iou", "recall", "precision"}
+    for weight, before, after in zip(model.weights, states[-2], states[-1]):
+        assert np.isfinite(after).all(), weight.path
+        assert (before != after).any(), weight.path
+
+
+def test_default_compilation():
+    model = PAMUNet((32, 32, 3))
+    config = model.optimizer.get_config()
+    assert model.optimizer.name == "sgd" and model.loss == "binary_crossentropy"
+    assert (config["momentum"], config["weight_decay"]) == (0.9, 1e-4)
+    np.testing.assert_allclose(config["learning_rate"], 0.01)
+
+
+def test_attention_regularization(rng):
+    images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
+    model = PAMUNet((32, 32, 3), attention_regularization=0.5)
+    weaker = PAMUNet((32, 32, 3), attention_regularization=0.25)
+    weaker.set_weights(model.get_weights())
+    model(images), weaker(images)
+    assert len(model.losses) == 4
+    np.testing.assert_allclose(sum(model.losses), 2 * sum(weaker.losses), rtol=1e-5)
+
+
+SAVE = """
+import sys, numpy as np
+from keras_pamunet import PAMUNet
+model = PAMUNet((33, 40, 1), 2, expansion=2, score_activation="softmax")
+rng = np.random.default_rng(1)
+model.set_weights([rng.uniform(0.5, 1.5) * w + 0.01 for w in model.get_weights()])
+model.save(sys.argv[1])
+images = rng.integers(0, 256, (1, 33, 40, 1), "uint8")
+np.savez(sys.argv[2], images=images, masks=model(images))
+"""
+LOAD = """
+import sys, keras, numpy as np
+import keras_pamunet
+stored = np.load(sys.argv[2])
+model = keras.saving.load_model(sys.argv[1])
+print(np.abs(np.asarray(model(stored["images"])) - stored["masks"]).max())
+assert model.name == "pam_unet" and model.expansion == 2 and model.compiled
+assert model.get_config()["input_shape"] == (33, 40, 1)
+assert stored["masks"].std() > 1e-3
+"""
+
+
+@pytest.mark.parametrize("other", ["tensorflow", "jax"])
+def test_saved_model_in_either_back_end(tmp_path, other):
+    def run(code, backend):
+        arguments = (tmp_path / "model.keras", tmp_path / "stored.npz")
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            capture_output=True,
+            text=True,
+        )
+
+    saved = run(SAVE, keras.backend.backend())
+    assert saved.returncode == 0, saved.stderr
+    loaded = run(LOAD, other)
+    assert loaded.returncode == 0, loaded.stderr
+    assert float(loaded.stdout.split()[-1]) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """Keras' own MobileNetV2 with weights that are all of one kind, and its file."""
+    model = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
+    rng = np.random.default_rng(0)
+    weights = [rng.uniform(0.7, 1.3) * w + 0.01 for w in model.get_weights()]
+    model.set_weights(weights)
+    path = tmp_path_factory.mktemp("encoder") / "mobilenet.weights.h5"
+    model.save_weights(path)
+    return model, path
+
+
+def features(model, images):
+    top = model.get_layer("encoder_top_bn").output
+    return np.asarray(keras.Model(model.input, layers.ReLU(6.0)(top))(images))
+
+
+def test_encoder_weights(rng, encoder):
+    theirs, path = encoder
+    images = rng.integers(0, 256, (1, 64, 64, 3)).astype("float32")
+    model = PAMUNet((64, 64, 3), encoder_weights=str(path))
+    expected = np.asarray(theirs(images / 127.5 - 1))
+    assert expected.std() > 1e-3
+    np.testing.assert_allclose(features(model, images), expected, rtol=1e-3, atol=1e-4)
+    assert model.get_config()["encoder_weights"] is None
+
+
+def test_grey_encoder_weights(rng, encoder):
+    grey = rng.integers(0, 256, (1, 64, 64, 1)).astype("float32")
+    one, three = (PAMUNet((64, 64, c), encoder_weights=str(encoder[1])) for c in (1, 3))
+    expected = features(three, grey.repeat(3, axis=-1))
+    np.testing.assert_allclose(features(one, grey), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (128, 128)}, r"\(height, width, channels\)"),
+        ({"input_shape": (16, 32, 3)}, "at least 17 x 17 pixels"),
+        ({"attention": "self-made"}, "attention='self-made'"),
+        ({"activation": "relu"}, "activation='relu'"),
+        ({"activation": "softmax"}, "num_classes=1"),
+        ({"input_range": (255, 0)}, r"input_range=\(255, 0\)"),
+        ({"score_activation": "tanh"}, "score_activation='tanh'"),
+        ({"encoder_weights": "none.weights.h5"}, "none.weights.h5"),
+        ({"encoder_weights": "imagenet", "expansion": 4}, "expansion=4"),
+    ],
+)
+def test_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PAMUNet(**{"input_shape": (32, 32, 3), **arguments})

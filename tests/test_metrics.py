@@ -1,0 +1,126 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_pamunet.metrics import Dice, IoU, Precision, Recall
+
+RATIOS = {
+    Dice: lambda tp, fn, fp: 2 * tp / (2 * tp + fn + fp),
+    IoU: lambda tp, fn, fp: tp / (tp + fn + fp),
+    Recall: lambda tp, fn, fp: tp / (tp + fn),
+    Precision: lambda tp, fn, fp: tp / (tp + fp),
+}
+METRICS = list(RATIOS)
+
+
+def counts(truth, prediction, axis):
+    return (
+        (truth & prediction).sum(axis),
+        (truth & ~prediction).sum(axis),
+        (~truth & prediction).sum(axis),
+    )
+
+
+@pytest.fixture
+def masks(rng):
+    truth = rng.random((5, 6, 7, 2)) > 0.6
+    probability = rng.random(truth.shape).astype("float32")
+    return truth, probability
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32"])
+def test_mean_over_images(metric, dtype, masks):
+    truth, probability = masks
+    expected = RATIOS[metric](*counts(truth, probability > 0.5, (1, 2)))
+    ours = metric()
+    ours.update_state(truth[:2].astype(dtype), probability[:2])
+    ours.update_state(truth[2:].astype(dtype), probability[2:])
+    np.testing.assert_allclose(ours.result(), expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        ours.image_scores(truth.astype(dtype), probability), expected, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_pooled(metric, masks):
+    truth, probability = masks
+    ours = metric(reduction="pooled", threshold=0.3)
+    ours.update_state(truth[:2], probability[:2])
+    ours.update_state(truth[2:], probability[2:])
+    expected = RATIOS[metric](*counts(truth, probability > 0.3, None))
+    np.testing.assert_allclose(ours.result(), expected, rtol=1e-5)
+
+
+def test_pooled_equals_keras(masks):
+    truth, probability = masks
+    for ours, theirs in (
+        (IoU(reduction="pooled"), keras.metrics.BinaryIoU(target_class_ids=[1])),
+        (Recall(reduction="pooled"), keras.metrics.Recall()),
+        (Precision(reduction="pooled"), keras.metrics.Precision()),
+    ):
+        ours.update_state(truth, probability)
+        theirs.update_state(truth.astype("float32"), probability)
+        np.testing.assert_allclose(ours.result(), theirs.result(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_empty_masks(metric):
+    empty, full = np.zeros((1, 4, 4, 1)), np.ones((1, 4, 4, 1))
+    for truth, prediction, score in (
+        (empty, empty, 1),
+        (empty, full, 0),
+        (full, empty, 0),
+        (full, full, 1),
+    ):
+        ours = metric()
+        ours.update_state(truth, prediction)
+        assert float(ours.result()) == score
+    ours = metric(empty_score=None)
+    ours.update_state(np.concatenate([empty, full]), np.concatenate([empty, full * 0]))
+    assert float(ours.result()) == 0  # Of the second image alone.
+    assert np.isnan(np.asarray(ours.image_scores(empty, empty))).all()
+
+
+def test_image_weights(masks):
+    truth, probability = masks
+    scores = RATIOS[Dice](*counts(truth, probability > 0.5, (1, 2)))
+    weights = np.array([1, 0, 2, 0, 5.0])
+    ours = Dice()
+    ours.update_state(truth, probability, sample_weight=weights)
+    expected = (scores * weights[:, np.newaxis]).sum() / (2 * weights.sum())
+    np.testing.assert_allclose(ours.result(), expected, rtol=1e-5)
+
+
+def test_pixel_weights(masks):
+    truth, probability = masks
+    weights = np.zeros(truth.shape[:3])
+    weights[:, 2:, 3:] = 1
+    ours, cut = Dice(), Dice()
+    ours.update_state(truth, probability, sample_weight=weights)
+    cut.update_state(truth[:, 2:, 3:], probability[:, 2:, 3:])
+    np.testing.assert_allclose(ours.result(), cut.result(), rtol=1e-6)
+
+
+def test_classes(rng):
+    labels = rng.integers(0, 3, (2, 5, 5))
+    probability = rng.random((2, 5, 5, 3)).astype("float32")
+    winner = np.eye(3, dtype=bool)[probability.argmax(-1)]
+    truth = np.eye(3, dtype=bool)[labels]
+    expected = RATIOS[Dice](*counts(truth[..., 1:], winner[..., 1:], (1, 2))).mean()
+    ours = Dice(threshold=None, target_class_ids=[1, 2])
+    ours.update_state(truth, probability)
+    np.testing.assert_allclose(ours.result(), expected, rtol=1e-5)
+
+
+def test_config(masks):
+    ours = IoU(0.3, "pooled", None, [1], name="liver")
+    copy = keras.metrics.deserialize(keras.metrics.serialize(ours))
+    assert copy.get_config() == ours.get_config()
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="reduction='volume'"):
+        Dice(reduction="volume")
+    with pytest.raises(ValueError, match=r"y_true of shape \(2, 4, 4\)"):
+        Dice().update_state(np.ones((2, 4, 4)), np.ones((2, 4, 4, 1)))

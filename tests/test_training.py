@@ -1,0 +1,192 @@
+"""Training, evaluation and prediction on a few small images."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from typer.testing import CliRunner
+
+from keras_pamunet import PAMUNet, hub, training
+from keras_pamunet.analysis.attention_maps import attention_map
+from keras_pamunet.data import Cache, Folder
+from keras_pamunet.evaluation import evaluate
+from keras_pamunet.inference import predict, predict_image
+from keras_pamunet_cli import app
+
+# As small as the network gets, for it is traced anew in each training.
+SMALL = {"size": 32, "epochs": 3, "batch_size": 5, "expansion": 1, "progress": False}
+
+
+@pytest.fixture
+def untraced(monkeypatch):
+    """No graphs under TensorFlow, which take longer than these few steps."""
+    compile_recipe = training._compile
+
+    def compile_untraced(model, *arguments):
+        compile_recipe(model, *arguments)
+        model.run_eagerly = keras.backend.backend() == "tensorflow"
+
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+
+
+def test_run_folder_and_going_on(folder, tmp_path, monkeypatch, untraced):
+    """A run that was interrupted ends with the weights of one that was not."""
+    whole = tmp_path / "whole"
+    result = training.train(folder, whole, **SMALL)
+    assert result == json.loads((whole / "metrics.json").read_text())
+    assert result["part"] == "test" and result["summary"]["n"] == 1
+    assert 0 <= result["summary"]["dice"] <= 1
+    config = json.loads((whole / "config.json").read_text())
+    assert config["settings"]["epochs"] == 3 and len(config["split"]["train"]) == 10
+    assert config["versions"]["keras"] == keras.__version__
+    assert [path.suffix for path in (whole / "pictures").iterdir()] == [".png"]
+    (events,) = (whole / "logs").iterdir()
+    steps = [event.step for event in EventFileLoader(str(events)).Load()]
+    assert steps == [0, 1, 2, 3]
+    assert not list(whole.glob("*state*")) and not list(whole.glob("new-*"))
+
+    broken = tmp_path / "broken"
+
+    def interrupt(self, batch, logs=None):
+        if (broken / "state.weights.h5").exists() and batch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._RunState, "on_train_batch_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(folder, broken, **SMALL)
+    assert hub.load(broken).attention == "luong"  # Usable as it is.
+    assert training.train(folder, broken, **SMALL)["images"] == result["images"]
+    history = (whole / "history.csv").read_text()
+    assert (broken / "history.csv").read_text() == history
+    assert history.count("\n") == 4
+    for one, other in zip(hub.load(whole).weights, hub.load(broken).weights):
+        np.testing.assert_array_equal(one, other)
+
+    # The run is over: asked again, it answers from the folder.
+    assert training.train(folder, whole, **SMALL) == result
+    with pytest.raises(ValueError, match="other settings: epochs=3, not 4"):
+        training.train(folder, whole, **{**SMALL, "epochs": 4})
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return PAMUNet((32, 32, 3), expansion=1)
+
+
+def test_evaluate(folder, tmp_path, model):
+    source = Cache(Folder(folder), (32, 32))
+    result = evaluate(model, source, tmp_path, batch_size=5, pictures=3, progress=False)
+    assert [row["name"] for row in result["images"]] == source.names
+    for index, row in enumerate(result["images"]):
+        image, truth = source[index]
+        found = np.asarray(model(image[np.newaxis]))[0, ..., 0] > 0.5
+        dice = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
+        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
+    scores = [row["dice"] for row in result["images"]]
+    np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    worst = source.names[int(np.argmin(scores))]
+    assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
+    panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
+    assert panels.shape == (256 + 22, 4 * (256 + 4), 3)
+
+
+def test_attention_map(rng, model, monkeypatch):
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    maps = attention_map(model, images, level=1)
+    gate = model.get_layer("attention_1")
+    skip, up = keras.Model(model.input, gate.input)(images)
+    _, scores = gate(skip, up, return_attention_scores=True)
+    expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 1500)
+    np.testing.assert_allclose(attention_map(model, images, 1), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="'attention_4'. Its gates are: attention_3"):
+        attention_map(model, images, level=4)
+
+
+def test_predict(folder, tmp_path, model):
+    (folder / "images" / "case 05.png").write_text("no image")
+    with pytest.raises(ValueError, match="1 of 12 images.*\n.*case 05"):
+        predict(model, folder / "images", tmp_path / "masks", True, progress=False)
+    assert len(list((tmp_path / "masks").glob("case ??.png"))) == 11
+    image, _ = Folder(folder).read(1)
+    mask = np.asarray(Image.open(tmp_path / "masks" / "case 01.png"))
+    np.testing.assert_array_equal(mask, 255 * predict_image(model, image))
+    assert mask.shape == (39, 40)
+    with Image.open(tmp_path / "masks" / "case 01_overlay.png") as overlay:
+        assert overlay.size == (40, 39)
+
+
+def test_predict_image_errors(model):
+    with pytest.raises(ValueError, match=r"\(height, width, 3\).*\(8, 8, 1\)"):
+        predict_image(model, np.zeros((8, 8, 1)))
+    with pytest.raises(ValueError, match="NaN"):
+        predict_image(model, np.full((8, 8, 3), np.nan))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_command_line(folder, tmp_path, model):
+    model.save(tmp_path / "model.keras")
+    common = ("--model", tmp_path / "model.keras", "--quiet")
+    done = run(
+        "evaluate", *common, "--data", folder, "--part", "train", "-o", tmp_path / "a"
+    )
+    assert done.exit_code == 0, done.output
+    assert "train (10 images)" in done.output and "n_missed" in done.output
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text())["part"] == "train"
+    image = folder / "images" / "case 00.jpg"
+    done = run("predict", *common, "-i", image, "-o", tmp_path / "b")
+    assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
+
+
+def test_command_line_training(folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def train(*arguments, **model_arguments):
+        seen.update(zip(("data", "output", "split", "recipe"), arguments))
+        seen.update(model_arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    output = tmp_path / "run"
+    done = run("train", "--data", folder, "-o", output, "--attention", "none")
+    assert done.exit_code == 130
+    assert "To go on:" in done.output.replace("\n", " ")
+    assert seen["output"] == output and seen["recipe"] == "default"
+    assert seen["attention"] is None and seen["activation"] == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--data", "nowhere"), "Not there: nowhere"),
+        (("train", "--split", "nosuch"), "nosuch_train.txt"),
+        (("train", "--recipe", "nosuch"), "nosuch"),
+        (("train", "-o", "file/run"), "file"),
+        (("train", "-o", "full"), "holds other files"),
+        (("evaluate", "--model", "nosuch"), "'nosuch'"),
+        (("predict", "--model", "nosuch", "-i", "x", "-o", "y"), "one of the presets"),
+    ],
+)
+def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    done = run(*arguments)
+    assert done.exit_code in (1, 2), done.output
+    assert message in done.output.replace("\n", " ")
+
+
+def test_unknown_recipe():
+    with pytest.raises(ValueError, match="recipe='nosuch'"):
+        training.train(recipe="nosuch")
