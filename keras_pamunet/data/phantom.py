@@ -61,9 +61,8 @@ class Phantom:
             )
         soft = cv2.GaussianBlur(mask.astype("float32"), (0, 0), 1)[..., np.newaxis]
         tissue = rng.uniform((140, 60, 50), (200, 110, 90))
-        polyp = tissue + rng.uniform(20, 50) * rng.choice([-1, 1]) * np.array(
-            [1, 0.8, 0.6]
-        )
+        shade = rng.uniform(35, 70) * rng.choice([-1, 1])
+        polyp = tissue + shade * np.array([1, 0.8, 0.6])
         image = tissue + soft * (polyp - tissue)
         image = image + 25 * _texture(rng, side, 12) + 8 * _texture(rng, side, 2)
         image = image + soft * 12 * _texture(rng, side, 1)
