@@ -52,6 +52,8 @@ def test_pooled(metric, masks):
     np.testing.assert_allclose(ours.result(), expected, rtol=1e-5)
 
 
+# Keras' own IoU asks JAX for 64 bits.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64:UserWarning")
 def test_pooled_equals_keras(masks):
     truth, probability = masks
     for ours, theirs in (

@@ -148,7 +148,7 @@ import sys, numpy as np
 from keras_pamunet import PAMUNet
 model = PAMUNet((33, 40, 1), 2, expansion=2, score_activation="softmax")
 rng = np.random.default_rng(1)
-model.set_weights([rng.uniform(0.5, 1.5) * w + 0.01 for w in model.get_weights()])
+model.set_weights([2 * w + 0.01 for w in model.get_weights()])
 model.save(sys.argv[1])
 images = rng.integers(0, 256, (1, 33, 40, 1), "uint8")
 np.savez(sys.argv[2], images=images, masks=model(images))
@@ -180,7 +180,7 @@ def test_saved_model_in_either_back_end(tmp_path, other):
     assert saved.returncode == 0, saved.stderr
     loaded = run(LOAD, other)
     assert loaded.returncode == 0, loaded.stderr
-    assert float(loaded.stdout.split()[-1]) < 1e-5
+    assert float(loaded.stdout.split()[-1]) < 1e-4
 
 
 @pytest.fixture(scope="module")
