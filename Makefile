@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint
 
 demo: .venv/demo
-	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 12 --batch-size 8 --output runs/demo
+	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
 
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 -q
