@@ -12,7 +12,7 @@ VERSION = re.search(
 
 EXTRAS = {
     "tensorflow": ["tensorflow>=2.20"],
-    # The build without CUDA, a quarter of the download. There is one for Linux only.
+    # The build without CUDA. There is one for Linux on x86 only.
     "tensorflow-cpu": [
         "tensorflow-cpu>=2.20; sys_platform == 'linux' and platform_machine == 'x86_64'",  # noqa: E501
         "tensorflow>=2.20; sys_platform != 'linux' or platform_machine != 'x86_64'",
