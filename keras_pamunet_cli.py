@@ -193,7 +193,7 @@ def predict(
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show versions and presets, without loading a back end."""
+    """Show versions, without loading a back end."""
     facts = {
         "python": sys.version.split()[0],
         "backend": os.environ.get("KERAS_BACKEND"),

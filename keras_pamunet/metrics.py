@@ -52,7 +52,7 @@ class MaskMetric(keras.metrics.Metric):
 
     def ratio(self, both: Any, only_true: Any, only_pred: Any) -> tuple[Any, Any]:
         """Numerator and denominator of the score from counts of pixels."""
-        raise NotImplementedError
+        raise NotImplementedError  # Each metric has its own.
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         pixel_weight = image_weight = None
