@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -29,3 +31,26 @@ def keep_freed_memory() -> None:
         glibc = ctypes.CDLL(None)
         glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: as high as it goes
         glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise
+
+
+def jax_on_cpu() -> bool:
+    """Whether tensors are computed by JAX, and on a CPU."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its operations fused by XLA under TensorFlow, too.
+
+    Otherwise TensorFlow passes over all of a tensor for each operation. The result
+    has no gradient: it is for the inside of `keras.ops.custom_gradient`.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    compiled = tf.function(function, jit_compile=True)
+    return lambda *inputs: compiled(*(tf.stop_gradient(x) for x in inputs))

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_pamunet.backend import jax_on_cpu
+
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -54,18 +56,11 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def _shifts_are_faster(self):
         return (
-            keras.backend.backend() == "jax"
-            and _on_cpu()
-            and self.data_format == "channels_last"
+            self.data_format == "channels_last"
             and self.depth_multiplier == 1
             and self.dilation_rate == (1, 1)
+            and jax_on_cpu()
         )
-
-
-def _on_cpu():
-    import jax
-
-    return jax.default_backend() == "cpu"
 
 
 def _same_padding(size, out, kernel, stride):

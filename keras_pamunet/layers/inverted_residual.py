@@ -1,6 +1,8 @@
 import keras
 from keras import layers
 
+from keras_pamunet.layers.conv2d import Conv2D
+from keras_pamunet.layers.conv2d_transpose import Conv2DTranspose
 from keras_pamunet.layers.depthwise_conv2d import DepthwiseConv2D
 
 
@@ -73,7 +75,7 @@ class InvertedResidual(layers.Layer):
         policy = self.dtype_policy
         conv = {"use_bias": False, "dtype": policy}
         if self.transpose:
-            spatial = layers.Conv2DTranspose(
+            spatial = Conv2DTranspose(
                 hidden, 3, self.strides, padding="same", name="deconvolution", **conv
             )
         else:
@@ -81,7 +83,7 @@ class InvertedResidual(layers.Layer):
                 3, self.strides, padding="same", name="depthwise", **conv
             )
         expand = [
-            layers.Conv2D(hidden, 1, name="expand", **conv),
+            Conv2D(hidden, 1, name="expand", **conv),
             self._batch_norm("expand_bn"),
             layers.ReLU(6.0, dtype=policy),
         ]
@@ -90,7 +92,7 @@ class InvertedResidual(layers.Layer):
             spatial,
             self._batch_norm(f"{spatial.name}_bn"),
             layers.ReLU(6.0, dtype=policy),
-            layers.Conv2D(self.filters, 1, name="project", **conv),
+            Conv2D(self.filters, 1, name="project", **conv),
             self._batch_norm("project_bn"),
         ]
         shape = input_shape

@@ -3,6 +3,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_pamunet.layers.conv2d import Conv2D
 from keras_pamunet.ops import (
     attention_scores,
     check_score_activation,
@@ -69,7 +70,7 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     def build(self, skip_shape, gate_shape):
         channels = skip_shape[-1]
         self.query, self.key, self.value = (
-            keras.layers.Conv2D(channels, 1, dtype=self.dtype_policy, name=name)
+            Conv2D(channels, 1, dtype=self.dtype_policy, name=name)
             for name in ("query", "key", "value")
         )
         self.query.build(skip_shape)

@@ -5,6 +5,8 @@ from keras import layers, ops
 
 from keras_pamunet import metrics
 from keras_pamunet.layers import (
+    Conv2D,
+    Conv2DTranspose,
     CropLike,
     InvertedResidual,
     MBConv,
@@ -150,7 +152,7 @@ class PAMUNet(keras.Model):
         x = ops.clip(ops.cast(inputs, "float32"), low, high)
         x = layers.Rescaling(2 / (high - low), -(high + low) / (high - low))(x)
         x = PadToMultiple(32, dtype=policy, name="pad")(x)
-        x = conv(layers.Conv2D, 32, 3, 2, "stem")(x)
+        x = conv(Conv2D, 32, 3, 2, "stem")(x)
         x = batch_norm_relu(x, "stem_bn")
         skips = []
         for index, (filters, repeats, strides) in enumerate(STAGES):
@@ -163,13 +165,13 @@ class PAMUNet(keras.Model):
             )(x)
             if index in SKIP_STAGES:
                 skips.append(x)
-        x = conv(layers.Conv2D, 1280, 1, 1, "encoder_top")(x)
+        x = conv(Conv2D, 1280, 1, 1, "encoder_top")(x)
         x = batch_norm_relu(x, "encoder_top_bn")
 
         # === Decoder ===
         for index, skip in reversed(list(enumerate(skips))):
             filters = skip.shape[-1]
-            up = conv(layers.Conv2DTranspose, filters, 3, 2, f"up_{index}")(x)
+            up = conv(Conv2DTranspose, filters, 3, 2, f"up_{index}")(x)
             if attention == "luong":
                 skip = ProgressiveLuongAttention(
                     score_activation,
@@ -181,11 +183,9 @@ class PAMUNet(keras.Model):
             x = InvertedResidual(filters, **block, name=f"decoder_{index}")(x)
 
         # === Head ===
-        x = conv(layers.Conv2DTranspose, 16, 3, 2, "up_head")(x)
+        x = conv(Conv2DTranspose, 16, 3, 2, "up_head")(x)
         x = batch_norm_relu(x, "up_head_bn")
-        x = layers.Conv2D(
-            num_classes, 3, padding="same", dtype="float32", name="logits"
-        )(x)
+        x = Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
         x = CropLike(dtype="float32", name="crop")(x, inputs)
         outputs = layers.Activation(activation, dtype="float32", name="mask")(x)
 
@@ -211,8 +211,23 @@ class PAMUNet(keras.Model):
             loss=f"{loss}_crossentropy",
             metrics=self.own_metrics(),
         )
-        # Keras warns when it loads a model that was saved before the first step.
-        self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        self._build_optimizer()
+        return super().make_train_function(force)
+
+    def save(self, filepath: Any, **options: Any) -> None:
+        self._build_optimizer()
+        super().save(filepath, **options)
+
+    def _build_optimizer(self):
+        """Makes the optimizer's variables, before anyone is caught without them.
+
+        Keras under TensorFlow makes them while it traces the first step, which it
+        then traces again; and it warns when it loads a model saved without them.
+        """
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
 
     def own_metrics(self) -> list[metrics.MaskMetric]:
         """New metrics that fit the output: Dice, IoU, recall and precision.

@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_pamunet.backend import fused
+
 SCORE_ACTIVATIONS = ("sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n")
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
 BLOCK_SCORES = 2**20
@@ -112,10 +114,13 @@ def luong_attention(
         gradients = ops.fori_loop(0, blocks, step, start)
         return gradients[0], *(ops.transpose(x) for x in gradients[1:])
 
+    def over_images(function):
+        return fused(lambda *images: ops.map(function, images))
+
     @ops.custom_gradient
     def attend(query, key, value):
         query = ops.pad(query, padding)
-        context, variance, mean = ops.map(forward, (query, key, value))
+        context, variance, mean = over_images(forward)(query, key, value)
 
         def gradient(*upstream):
             # One tuple under JAX, two arguments under TensorFlow.
@@ -123,9 +128,8 @@ def luong_attention(
                 upstream[0] if len(upstream) == 1 else upstream
             )
             context_gradient = ops.pad(context_gradient, padding)
-            query_gradient, key_gradient, value_gradient = ops.map(
-                backward,
-                (query, key, value, mean, context_gradient, variance_gradient),
+            query_gradient, key_gradient, value_gradient = over_images(backward)(
+                query, key, value, mean, context_gradient, variance_gradient
             )
             return query_gradient[:, :queries], key_gradient, value_gradient
 

@@ -49,6 +49,29 @@ class LayerTest(testing.TestCase):
             expected_num_trainable_weights=2,
         )
 
+    def test_conv(self):
+        self.run_layer_test(
+            layers.Conv2D,
+            init_kwargs={"filters": 5, "kernel_size": 1},
+            input_shape=(2, 7, 8, 4),
+            expected_output_shape=(2, 7, 8, 5),
+            expected_num_trainable_weights=2,
+        )
+
+    def test_conv_transpose(self):
+        self.run_layer_test(
+            layers.Conv2DTranspose,
+            init_kwargs={
+                "filters": 5,
+                "kernel_size": 3,
+                "strides": 2,
+                "padding": "same",
+            },
+            input_shape=(2, 7, 8, 4),
+            expected_output_shape=(2, 14, 16, 5),
+            expected_num_trainable_weights=2,
+        )
+
     def test_progressive_luong_attention(self):
         self.run_layer_test(
             layers.ProgressiveLuongAttention,
@@ -79,19 +102,34 @@ class LayerTest(testing.TestCase):
         )
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5])
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_depthwise_conv_equals_keras(rng, kernel_size, strides, padding):
-    arguments = (kernel_size, strides, padding)
-    ours = layers.DepthwiseConv2D(*arguments, bias_initializer="uniform")
-    theirs = keras.layers.DepthwiseConv2D(*arguments)
+def same_as_keras(rng, name, *arguments):
+    ours = getattr(layers, name)(*arguments, bias_initializer="uniform")
+    theirs = getattr(keras.layers, name)(*arguments)
     theirs.build((None, None, None, 3))
     for size in ((8, 9), (7, 12)):
         images = rng.normal(size=(2, *size, 3)).astype("float32")
         result = ours(images)
         theirs.set_weights(ours.get_weights())
         np.testing.assert_allclose(result, theirs(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_depthwise_conv_equals_keras(rng, kernel_size, strides, padding):
+    same_as_keras(rng, "DepthwiseConv2D", kernel_size, strides, padding)
+
+
+@pytest.mark.parametrize("arguments", [(1,), (1, 2), (3, 1, "same")])
+def test_conv_equals_keras(rng, arguments):
+    same_as_keras(rng, "Conv2D", 4, *arguments)
+
+
+@pytest.mark.parametrize("kernel_size", [2, 3, 4, 5])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_conv_transpose_equals_keras(rng, kernel_size, strides, padding):
+    same_as_keras(rng, "Conv2DTranspose", 4, kernel_size, strides, padding)
 
 
 def attention(rng, **arguments):

@@ -234,3 +234,13 @@ def test_grey_encoder_weights(rng, encoder):
 def test_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         PAMUNet(**{"input_shape": (32, 32, 3), **arguments})
+
+
+def test_frozen_layers_stay(rng):
+    model = PAMUNet((32, 32, 3))
+    stem = model.get_layer("stem")
+    stem.trainable = False
+    before = stem.get_weights()[0]
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    model.fit(images, images[..., :1] > 127, verbose=0)
+    np.testing.assert_array_equal(stem.get_weights()[0], before)
