@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint bench
 
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
@@ -15,6 +15,14 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+# The short form of the benchmarks. DATA=folder adds that of reading the folder.
+bench: .venv/dev
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/attention.py --short
+	$(BIN)/python benchmarks/convolutions.py --short
+	$(BIN)/python benchmarks/networks.py --short
+	$(if $(DATA),$(BIN)/python benchmarks/input_pipeline.py $(DATA))
 
 .venv/demo: setup.py pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -93,6 +93,12 @@ def train(
     expansion: Annotated[
         int, typer.Option(help="Of the inverted residual blocks.", min=1)
     ] = 6,
+    key_stride: Annotated[
+        int, typer.Option(help="Above 1, attention to averages of squares.", min=1)
+    ] = 1,
+    input_range: Annotated[
+        tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
+    ] = (0, 255),
     num_classes: Annotated[
         int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
     ] = 1,
@@ -118,8 +124,9 @@ def train(
             attention=None if attention is Attention.none else attention.value,
             attention_regularization=attention_regularization,
             expansion=expansion,
+            key_stride=key_stride,
+            input_range=input_range,
             num_classes=num_classes,
-            activation="sigmoid" if num_classes == 1 else "softmax",
         )
 
     folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
@@ -130,8 +137,12 @@ def train(
 @app.command()
 def evaluate(
     model: Model,
-    data: Data = "phantom",
-    split: Split = None,
+    data: Annotated[
+        str | None, typer.Option(help="Default: the data the run was trained on.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Default: the run's own, for the run's data.")
+    ] = None,
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     output: Annotated[
         Path | None,
@@ -149,8 +160,18 @@ def evaluate(
         from keras_pamunet import data as sources
         from keras_pamunet import evaluation, hub
 
+        if output is not None and (output / "config.json").exists():
+            raise ValueError(f"Expected a folder for results. {output} holds a run.")
         network = hub.load(model)
-        parts = sources.open_splits(data, split, network.num_classes, seed)
+        settings = {"data": data or "phantom", "split": split, "seed": seed}
+        config = Path(model, "config.json")
+        if split is None and config.exists():
+            held = json.loads(config.read_text("utf-8")).get("settings", {})
+            if held and data in (None, held["data"]):
+                settings = held
+        parts = sources.open_splits(
+            settings["data"], settings["split"], network.num_classes, settings["seed"]
+        )
         if part not in parts:
             raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
         height, width = network.input_shape[1:3]

@@ -43,7 +43,16 @@ def evaluate(
         The summary has the mean over the images of Dice, IoU, recall and precision,
         in the network's size; `pooled_dice`, of all pixels together; `n`, and
         `n_missed`, the images with a Dice of 0.
+
+    Raises:
+        ValueError: if the images have another number of channels than the model
+            takes.
     """
+    if source.channels != model.input_shape[-1]:
+        raise ValueError(
+            f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
+            f"Received: {source.channels} channels"
+        )
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
@@ -77,6 +86,8 @@ def evaluate(
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("[0-9][0-9][0-9]_*.png"):
+            old.unlink()
         worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
         picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
         for rank in picks:

@@ -26,13 +26,12 @@ def load(model: str | Path) -> PAMUNet:
         model: a `.keras` file, a run folder, a preset folder or the name of a preset.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if it is none of these, or the file is damaged.
     """
     path = Path(model)
-    if path.is_file() and path.suffix == ".keras":
-        return keras.saving.load_model(path)
-    if (path / "model.keras").is_file():
-        return keras.saving.load_model(path / "model.keras")
+    for file in (path, path / "model.keras"):
+        if file.is_file() and file.suffix == ".keras":
+            return _load_file(file)
     for folder in (path, *(parent / str(model) for parent in PRESETS)):
         if (folder / "model.weights.h5").is_file():
             network = PAMUNet(**json.loads((folder / "config.json").read_text("utf-8")))
@@ -42,3 +41,15 @@ def load(model: str | Path) -> PAMUNet:
         "Expected a .keras file, a run folder, a preset folder or one of the presets "
         f"({', '.join(presets()) or 'none is published yet'}). Received: {str(model)!r}"
     )
+
+
+def _load_file(path):
+    try:
+        network = keras.saving.load_model(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"Cannot load {path}; it may be damaged: {error}") from error
+    if not isinstance(network, PAMUNet):
+        raise ValueError(
+            f"Expected a PAMUNet in {path}. Received: a {type(network).__name__}"
+        )
+    return network

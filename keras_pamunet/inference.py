@@ -37,10 +37,12 @@ def predict(
     Raises:
         FileNotFoundError: if there is no such file or folder.
         ValueError: names the images that could not be read or have another number
-            of channels than the model takes; the others are done all the same.
+            of channels than the model takes; the others are done all the same. Also
+            if a mask would take the place of an image or of another mask.
     """
     images, output = Path(images), Path(output)
     files = [images] if images.is_file() else image_files(images)
+    _check_targets(files, output)
     output.mkdir(parents=True, exist_ok=True)
     masks, problems = [], []
     for path in rich.progress.track(
@@ -64,6 +66,23 @@ def predict(
             + "\n".join(problems)
         )
     return masks
+
+
+def _check_targets(files, output):
+    """Makes sure that no mask takes the place of an image or of another mask."""
+    if output.resolve() == files[0].parent.resolve():
+        raise ValueError(
+            f"Expected another folder for the masks than that of the images, {output}"
+        )
+    stems = {}
+    for path in files:
+        for stem in (path.stem, f"{path.stem}_overlay"):
+            if stem in stems:
+                raise ValueError(
+                    "Expected images whose masks get different names. Received: "
+                    f"{stems[stem].name} and {path.name}. Rename one of them."
+                )
+            stems[stem] = path
 
 
 def predict_image(model: keras.Model, image: np.ndarray) -> np.ndarray:

@@ -69,6 +69,11 @@ class MaskMetric(keras.metrics.Metric):
             numerator, denominator = self.ratio(*map(ops.sum, counts))
         else:
             scores, weights = self._scores(counts)
+            if pixel_weight is not None:
+                seen = ops.any(
+                    ops.reshape(pixel_weight, (len(pixel_weight), -1)) > 0, 1
+                )
+                weights = weights * ops.cast(seen, "float32")[:, None]
             if image_weight is not None:
                 weights = weights * image_weight
             numerator, denominator = ops.sum(scores * weights), ops.sum(weights)
@@ -90,7 +95,12 @@ class MaskMetric(keras.metrics.Metric):
 
     def _counts(self, y_true, y_pred, pixel_weight=None):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if len(y_pred.shape) != 4 or tuple(y_true.shape) != tuple(y_pred.shape):
+        sides = list(zip(y_true.shape, y_pred.shape))
+        if (
+            len(y_true.shape) != 4
+            or len(y_pred.shape) != 4
+            or any(one != other for one, other in sides if None not in (one, other))
+        ):
             raise ValueError(
                 "Expected masks and predictions of one shape (batch, height, width, "
                 f"channels). Received: y_true of shape {tuple(y_true.shape)}, y_pred "

@@ -78,6 +78,13 @@ def train(
         )
     if size is None:
         size = 64 if str(data) == "phantom" else 128
+    # A pixel has one label, which excludes the others.
+    activation = "softmax" if model_arguments.get("num_classes", 1) > 1 else "sigmoid"
+    if model_arguments.setdefault("activation", activation) != activation:
+        raise ValueError(
+            f"Expected activation={activation!r} for this number of classes. "
+            f"Received: activation={model_arguments['activation']!r}"
+        )
     settings = {
         "data": str(data),
         "split": split,
@@ -86,24 +93,27 @@ def train(
         "epochs": epochs or RECIPES[recipe]["epochs"],
         "batch_size": batch_size or RECIPES[recipe]["batch_size"],
         "seed": seed,
-        "model": {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in model_arguments.items()
-        },
+        "model": model_arguments,
     }
+    # As they will be read again: paths as text, tuples as lists.
+    settings = json.loads(json.dumps(settings, default=_plain))
     output = Path(output or f"runs/{Path(data).resolve().name}-{recipe}")
     parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
-    _open_run(output, settings, parts)
-    if (output / "metrics.json").exists():
+    split_names = {name: source.names for name, source in parts.items()}
+    held = _open_run(output, settings, split_names)
+    state = _RunState(output)
+    if (output / "metrics.json").exists() and not state.path.exists():
         return json.loads((output / "metrics.json").read_text("utf-8"))
 
     parts = {name: Cache(source, (size, size)) for name, source in parts.items()}
     check(parts.values(), progress)
     set_random_seed(seed)
     model = PAMUNet((size, size, parts["train"].channels), **model_arguments)
+    _check_range(parts["train"], model.input_range)
+    if not held:
+        _write_config(output, settings, split_names)
     steps = max(len(parts["train"]) // settings["batch_size"], 1)
     _compile(model, recipe, steps, settings["epochs"])
-    state = _RunState(output)
     first_epoch = state.restore(model)
     callbacks = [] if recipe == "paper" else [keras.callbacks.SwapEMAWeights(True)]
     model.fit(
@@ -150,15 +160,39 @@ def _compile(model, recipe, steps, epochs):
 
 def _augment(recipe, value_range):
     if recipe == "paper":
-        return Augment(zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0)
+        return Augment(
+            rotation=180, zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0
+        )
     return Augment(value_range=value_range)
 
 
-def _open_run(output, settings, parts):
-    """Makes the run folder, or makes sure that it holds a run of these settings."""
+def _plain(value):
+    """A path or a number of NumPy, as JSON takes it."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _check_range(source, input_range):
+    """Deep images in the range of 8 bits would be all white to the network."""
+    dtype = source[0][0].dtype
+    if dtype != "uint8" and tuple(input_range) == (0, 255):
+        raise ValueError(
+            f"Expected images of 8 bits for input_range=(0, 255). Received: {dtype} "
+            "images. Give the range of their values: input_range=(lowest, highest), "
+            "or --input-range LOWEST HIGHEST."
+        )
+
+
+def _open_run(output, settings, split_names):
+    """Makes the run folder; tells whether it holds a run, and makes sure of which."""
     path = output / "config.json"
     if path.exists():
-        held = json.loads(path.read_text("utf-8"))["settings"]
+        config = json.loads(path.read_text("utf-8"))
+        held = config["settings"]
+        if held == settings and config["split"] != split_names:
+            raise ValueError(
+                f"{output} holds a run on other pairs: the data set or its split has "
+                "changed since. Name another output folder, or delete this one."
+            )
         if held != settings:
             other = [name for name in settings if held.get(name) != settings[name]]
             raise ValueError(
@@ -166,20 +200,25 @@ def _open_run(output, settings, parts):
                 + ", ".join(f"{k}={held.get(k)!r}, not {settings[k]!r}" for k in other)
                 + ". Name another output folder, or delete this one."
             )
-        return
+        return True
     if output.is_dir() and any(output.iterdir()):
         raise ValueError(
             f"Expected a run folder, a new or an empty one. {output} holds other files."
         )
     output.mkdir(parents=True, exist_ok=True)
+    return False
+
+
+def _write_config(output, settings, split_names):
     config = {
         "settings": settings,
-        "split": {name: source.names for name, source in parts.items()},
+        "split": split_names,
         "versions": versions(),
         "backend": keras.backend.backend(),
         "git_revision": _git_revision(),
     }
-    _replace(path, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(config, indent=1, ensure_ascii=False)
+    _replace(output / "config.json", text + "\n")
 
 
 def versions() -> dict[str, str]:
@@ -195,11 +234,14 @@ def versions() -> dict[str, str]:
 
 
 def _git_revision():
-    call = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():
+        return None
+    call = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(call, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # Not a checkout.
+        return None  # No git.
     return done.stdout.strip()
 
 

@@ -102,6 +102,9 @@ def test_pixel_weights(masks):
     ours.update_state(truth, probability, sample_weight=weights)
     cut.update_state(truth[:, 2:, 3:], probability[:, 2:, 3:])
     np.testing.assert_allclose(ours.result(), cut.result(), rtol=1e-6)
+    # An image without any weight does not count as one that is empty.
+    ours.update_state(truth, probability, sample_weight=0 * weights)
+    np.testing.assert_allclose(ours.result(), cut.result(), rtol=1e-6)
 
 
 def test_classes(rng):

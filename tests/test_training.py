@@ -11,13 +11,20 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, hub, training
 from keras_pamunet.analysis.attention_maps import attention_map
-from keras_pamunet.data import Cache, Folder
+from keras_pamunet.data import Cache, Folder, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference import predict, predict_image
 from keras_pamunet_cli import app
 
 # As small as the network gets, for it is traced anew in each training.
-SMALL = {"size": 32, "epochs": 3, "batch_size": 5, "expansion": 1, "progress": False}
+SMALL = {
+    "size": 32,
+    "epochs": 3,
+    "batch_size": np.int64(5),
+    "expansion": 1,
+    "input_range": (0, 255),
+    "progress": False,
+}
 
 
 @pytest.fixture
@@ -70,6 +77,11 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch, untraced):
     assert training.train(folder, whole, **SMALL) == result
     with pytest.raises(ValueError, match="other settings: epochs=3, not 4"):
         training.train(folder, whole, **{**SMALL, "epochs": 4})
+    for part in ("images", "masks"):
+        path = folder / part / "case 01.png"
+        path.rename(path.with_name("case 99.png"))
+    with pytest.raises(ValueError, match="split has changed since"):
+        training.train(folder, whole, **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +104,17 @@ def test_evaluate(folder, tmp_path, model):
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     worst = source.names[int(np.argmin(scores))]
     assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
+    evaluate(model, source, tmp_path, pictures=1, progress=False)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+    evaluate(model, source, tmp_path, pictures=3, progress=False)
     panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
     assert panels.shape == (256 + 22, 4 * (256 + 4), 3)
+
+
+def test_evaluate_other_channels(folder, model):
+    source = Cache(Folder(folder, channels=1), (32, 32))
+    with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
+        evaluate(model, source, progress=False)
 
 
 def test_attention_map(rng, model, monkeypatch):
@@ -121,6 +142,27 @@ def test_predict(folder, tmp_path, model):
     assert mask.shape == (39, 40)
     with Image.open(tmp_path / "masks" / "case 01_overlay.png") as overlay:
         assert overlay.size == (40, 39)
+
+
+def test_predict_keeps_images(folder, tmp_path, model):
+    images = folder / "images"
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    with pytest.raises(ValueError, match="another folder"):
+        predict(model, images, images, progress=False)
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+    (images / "case 00.png").write_bytes(before[images / "case 01.png"])
+    with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
+        predict(model, images, tmp_path / "masks", progress=False)
+
+
+def test_load_errors(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("no model")
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        hub.load(path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    with pytest.raises(ValueError, match="a PAMUNet in .*Received: a Sequential"):
+        hub.load(path)
 
 
 def test_predict_image_errors(model):
@@ -162,7 +204,22 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert done.exit_code == 130
     assert "To go on:" in done.output.replace("\n", " ")
     assert seen["output"] == output and seen["recipe"] == "default"
-    assert seen["attention"] is None and seen["activation"] == "sigmoid"
+    assert seen["attention"] is None and seen["input_range"] == (0, 255)
+
+
+def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):
+    model.save(tmp_path / "model.keras")
+    settings = {"data": str(folder), "split": None, "seed": 5}
+    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    common = ("evaluate", "--model", tmp_path, "--part", "train", "--quiet", "-o")
+    done = run(*common, tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    images = json.loads((tmp_path / "a" / "metrics.json").read_text())["images"]
+    names = [row["name"] for row in images]
+    assert names == open_splits(folder, seed=5)["train"].names
+    assert names != open_splits(folder, seed=0)["train"].names
+    done = run(*common, tmp_path)
+    assert done.exit_code == 1 and "holds a run" in done.output
 
 
 @pytest.mark.parametrize(
@@ -185,6 +242,22 @@ def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
     done = run(*arguments)
     assert done.exit_code in (1, 2), done.output
     assert message in done.output.replace("\n", " ")
+
+
+def test_deep_images_need_a_range(folder, tmp_path):
+    for path in sorted((folder / "images").iterdir()):
+        with Image.open(path) as image:
+            deep = Image.fromarray(np.zeros(image.size[::-1], "uint16"))
+        path.unlink()
+        deep.save(path.with_suffix(".png"))
+    with pytest.raises(ValueError, match="uint16 images.*--input-range"):
+        training.train(folder, tmp_path / "run", size=32, progress=False)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_labels_exclude_each_other(folder):
+    with pytest.raises(ValueError, match="'softmax'.*activation='sigmoid'"):
+        training.train(folder, num_classes=3, activation="sigmoid")
 
 
 def test_unknown_recipe():

@@ -20,7 +20,8 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
 
     Returns:
         The gate's scores, averaged over the queries,
-        `(batch, gate_height, gate_width)` float32.
+        `(batch, gate_height, gate_width)` float32. The gate's `key_stride` divides
+        height and width.
 
     Raises:
         ValueError: if the model has no such gate.
@@ -39,11 +40,12 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
         skip, up = features(image[np.newaxis], training=False)
         rows = skip.shape[1]
         # A few rows of queries at a time: all the scores would not fit in memory.
-        step = max(MAX_SCORES // (skip.shape[2] * up.shape[1] * up.shape[2]), 1)
+        height, width = (-(-side // gate.key_stride) for side in up.shape[1:3])
+        step = max(MAX_SCORES // (skip.shape[2] * height * width), 1)
         total = 0.0
         for row in range(0, rows, step):
             part = skip[:, row : row + step]
             _, scores = gate(part, up, return_attention_scores=True)
             total = total + ops.convert_to_numpy(ops.sum(scores, axis=1))
-        maps.append(total.reshape(up.shape[1:3]) / (rows * skip.shape[2]))
+        maps.append(total.reshape(height, width) / (rows * skip.shape[2]))
     return np.stack(maps)

@@ -7,13 +7,14 @@ import numpy as np
 class Augment:
     """Random changes of an image and its mask, all geometry in one warp.
 
-    Flips, rotation, zoom and shift are composed to one affine warp of image and
+    Flips, turns, rotation, zoom and shift are composed to one affine warp of image and
     mask, with the border mirrored; contrast, brightness and tint change the image
     only. Same random state, same result.
 
     Args:
         flip: mirror left-right and top-bottom, each in half of the cases.
-        rotation: largest rotation in degrees.
+        turn: turn by 0, 90, 180 or 270 degrees.
+        rotation: largest rotation in degrees, on top of the turn.
         zoom: `(smallest, largest)` factor.
         shift: largest shift as a share of height and width.
         contrast: largest relative change of contrast.
@@ -23,22 +24,25 @@ class Augment:
 
     Example:
 
-    >>> augment = keras_pamunet.data.Augment(rotation=90)
+    >>> from keras_pamunet.data import Augment
+    >>> augment = Augment(rotation=90)
     >>> image, mask = augment(image, mask, np.random.default_rng(0))
     """
 
     def __init__(
         self,
         flip: bool = True,
-        rotation: float = 180.0,
-        zoom: tuple[float, float] = (0.75, 1.3),
-        shift: float = 0.1,
-        contrast: float = 0.25,
+        turn: bool = True,
+        rotation: float = 15.0,
+        zoom: tuple[float, float] = (0.8, 1.25),
+        shift: float = 0.05,
+        contrast: float = 0.2,
         brightness: float = 0.1,
         tint: float = 0.1,
         value_range: tuple[float, float] = (0, 255),
     ):
         self.flip = flip
+        self.turn = turn
         self.rotation = rotation
         self.zoom = zoom
         self.shift = shift
@@ -79,6 +83,8 @@ class Augment:
 
     def _warp(self, height, width, rng):
         angle = math.radians(rng.uniform(-self.rotation, self.rotation))
+        if self.turn:
+            angle += math.pi / 2 * rng.integers(4)
         factor = math.exp(rng.uniform(math.log(self.zoom[0]), math.log(self.zoom[1])))
         flip_x, flip_y = rng.choice([-1, 1], 2) if self.flip else (1, 1)
         cos, sin = factor * math.cos(angle), factor * math.sin(angle)

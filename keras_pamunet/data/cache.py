@@ -15,7 +15,8 @@ class Cache:
 
     Example:
 
-    >>> pairs = keras_pamunet.data.Cache(Folder("kvasir-seg"), (128, 128))
+    >>> from keras_pamunet.data import Cache, Folder
+    >>> pairs = Cache(Folder("kvasir-seg"), (128, 128))
     >>> image, mask = pairs[0]  # (128, 128, 3), (128, 128)
     """
 
@@ -45,11 +46,11 @@ class Cache:
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes `(height, width, channels)` to `size`, `(height, width)`."""
+    if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
+        image = image.astype("float32")  # OpenCV takes no longer integers.
     if image.shape[:2] == tuple(size):
         return image
     shrinks = image.shape[0] > size[0] and image.shape[1] > size[1]
-    if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
-        image = image.astype("float32")
     resized = cv2.resize(
         image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )

@@ -3,7 +3,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -28,7 +28,8 @@ class Folder:
 
     Example:
 
-    >>> pairs = keras_pamunet.data.Folder("kvasir-seg")
+    >>> from keras_pamunet.data import Folder
+    >>> pairs = Folder("kvasir-seg")
     >>> image, mask = pairs[0]  # (height, width, 3) uint8, (height, width) uint8
     """
 
@@ -58,7 +59,7 @@ class Folder:
                     f"{_some(missing)}"
                 )
         self.names = sorted(self._images)
-        self.channels = channels or _channels(_decode(self._images[self.names[0]]))
+        self.channels = channels or _decode(self._images[self.names[0]]).shape[2]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,10 +89,10 @@ class Folder:
         image_path, mask_path = self._images[name], self._masks[name]
         mask = _labels(mask_path, self.num_classes)
         image = _decode(image_path, size, expected_size=mask.shape)
-        if _channels(image) != self.channels:
+        if image.shape[2] != self.channels:
             raise ValueError(
                 f"Expected images of {self.channels} channels. Received: "
-                f"{_channels(image)} channels in {image_path}"
+                f"{image.shape[2]} channels in {image_path}"
             )
         return image, mask
 
@@ -170,6 +171,7 @@ def _decode(path, size=None, expected_size=None):
         elif image.mode == "1":
             image = image.convert("L")
         pixels = np.asarray(image)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ValueError(
             f"Expected finite pixels. Received: {np.sum(~np.isfinite(pixels))} NaN or "
@@ -193,19 +195,22 @@ def _labels(path, num_classes):
             raise ValueError(
                 f"Expected a grey mask. Received: a mask of several colours, {path}"
             )
-    top = int(mask.max())
+    top = mask.max()
     if num_classes > 1:
-        if top < num_classes:
+        if top < num_classes and (mask >= 0).all() and (mask == np.rint(mask)).all():
             return mask.astype("uint8")
         expected = f"labels from 0 to {num_classes - 1}"
     else:
-        if top <= 1:
+        if ((mask == 0) | (mask == 1)).all():
             return mask.astype("uint8")
-        between = np.mean((mask >= 64) & (mask < 192))
-        if between <= 0.01 and top >= 192:
-            return (mask > 127).astype("uint8")
         if lossy and top < 64:
             return np.zeros(mask.shape, "uint8")
+        between = (mask != 0) & (mask != top)
+        if lossy:  # Noise around both values.
+            between = (mask >= 64) & (mask < 192)
+        # A soft edge is no third value.
+        if top >= 192 and np.mean(between) <= 0.01:
+            return (mask > (127 if lossy else top / 2)).astype("uint8")
         expected = "two values (0 and 1, or 0 and 255)"
     values = np.unique(mask)
     raise ValueError(
@@ -219,13 +224,11 @@ def _open(path):
     """Opens an image file, and says which one it is that cannot be read."""
     try:
         with Image.open(path) as image:
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                ImageOps.exif_transpose(image, in_place=True)
             yield image
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"Cannot read {path}: {error}") from error
-
-
-def _channels(pixels):
-    return pixels.shape[2]
 
 
 def _some(items, most=5):

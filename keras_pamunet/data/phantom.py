@@ -21,7 +21,8 @@ class Phantom:
 
     Example:
 
-    >>> image, mask = keras_pamunet.data.Phantom(10)[0]
+    >>> from keras_pamunet.data import Phantom
+    >>> image, mask = Phantom(10)[0]
     >>> image.shape, mask.shape
     ((64, 64, 3), (64, 64))
     """

@@ -33,7 +33,8 @@ def open_splits(
         `"test"`.
 
     Raises:
-        ValueError: if there is no such split, or two of its parts overlap.
+        ValueError: if there is no such split, a part of it is empty or two of its
+            parts overlap.
     """
     source = Phantom() if str(data) == "phantom" else Folder(data, None, num_classes)
     if split is None:
@@ -73,9 +74,13 @@ def _read_split(folder, split):
             f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt. "
             f"Found: {', '.join(found) or 'no .txt file'}"
         )
-    return {
-        part: paths[0].read_text("utf-8").splitlines() for part, paths in files.items()
-    }
+    names = {}
+    for part, (path,) in files.items():
+        lines = map(str.strip, path.read_text("utf-8").splitlines())
+        names[part] = [line for line in lines if line]
+        if not names[part]:
+            raise ValueError(f"Expected a name a line in {path}. Found none.")
+    return names
 
 
 def _check_overlap(names):

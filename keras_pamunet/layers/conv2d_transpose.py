@@ -61,7 +61,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 
 def _interleave(taps, stride, axis):
-    """Sums the taps, each `stride` lines apart along `axis` and shifted by its index."""
+    """Sums the taps, `stride` lines apart along `axis`, tap t from line t on."""
     shifts = -(-len(taps) // stride)
     padding = [(0, 0)] * len(taps[0].shape)
     phases = []

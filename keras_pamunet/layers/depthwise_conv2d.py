@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 from keras import ops
 
@@ -30,26 +32,18 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs):
         if not self._shifts_are_faster():
             return super().call(inputs)
-        (rows, columns), stride = self.kernel_size, self.strides[0]
-        height, width = inputs.shape[1:3]
-        out_height, out_width = self.compute_output_shape(inputs.shape)[1:3]
+        stride = self.strides[0]
         if self.padding == "same":
             padding = [
-                _same_padding(size, out, kernel, stride)
-                for size, out, kernel in zip(
-                    (height, width), (out_height, out_width), self.kernel_size
-                )
+                _same_padding(size, kernel, stride)
+                for size, kernel in zip(inputs.shape[1:3], self.kernel_size)
             ]
             inputs = ops.pad(inputs, [(0, 0), *padding, (0, 0)])
-        outputs = 0
-        for row in range(rows):
-            for column in range(columns):
-                window = inputs[
-                    :,
-                    row : row + stride * (out_height - 1) + 1 : stride,
-                    column : column + stride * (out_width - 1) + 1 : stride,
-                ]
-                outputs = outputs + window * self.kernel[row, column, :, 0]
+        kernel = ops.convert_to_tensor(self.kernel)[..., 0]
+        if stride == 1:
+            outputs = _correlate(inputs, kernel)
+        else:
+            outputs = _sum_of_shifts(inputs, kernel, stride)
         if self.use_bias:
             outputs = outputs + self.bias
         return self.activation(outputs)
@@ -63,6 +57,54 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         )
 
 
-def _same_padding(size, out, kernel, stride):
-    total = max((out - 1) * stride + kernel - size, 0)
+def _same_padding(size, kernel, stride):
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
+
+
+def _sum_of_shifts(images, kernel, stride=1):
+    taps = kernel.shape[:2]
+    height, width = (
+        (size - tap) // stride + 1 for size, tap in zip(images.shape[1:3], taps)
+    )
+    outputs = 0
+    for row, column in itertools.product(*map(range, taps)):
+        window = images[
+            :,
+            row : row + stride * (height - 1) + 1 : stride,
+            column : column + stride * (width - 1) + 1 : stride,
+        ]
+        outputs = outputs + window * kernel[row, column]
+    return outputs
+
+
+@ops.custom_gradient
+def _correlate(images, kernel):
+    """`_sum_of_shifts` whose gradient reads the images once, not once a tap."""
+    rows, columns, channels = kernel.shape
+
+    def gradient(upstream):
+        batch, height, width, _ = upstream.shape
+
+        def step(index, total):
+            place = (index // height, index % height, 0, 0)
+            lines = ops.slice(images, place, (1, rows, images.shape[2], channels))[0]
+            line = ops.slice(upstream, place, (1, 1, width, channels))[0, 0]
+            return total + ops.stack(
+                [
+                    ops.sum(lines[row, column : column + width] * line, axis=0)
+                    for row, column in itertools.product(range(rows), range(columns))
+                ]
+            )
+
+        # Float32, as half precision would lose the sum's later terms.
+        start = ops.zeros((rows * columns, channels), "float32")
+        kernel_gradient = ops.fori_loop(0, batch * height, step, start)
+        kernel_gradient = ops.cast(kernel_gradient, kernel.dtype)
+        padding = [(0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0)]
+        images_gradient = _sum_of_shifts(
+            ops.pad(upstream, padding), ops.flip(kernel, axis=(0, 1))
+        )
+        return images_gradient, ops.reshape(kernel_gradient, kernel.shape)
+
+    return _sum_of_shifts(images, kernel), gradient

@@ -36,7 +36,8 @@ class PadToMultiple(keras.layers.Layer):
     def call(self, inputs):
         self._check_size(inputs.shape)
         padding = [-side % self.multiple for side in ops.shape(inputs)[1:3]]
-        if padding == [0, 0]:
+        # In a graph for any size they are tensors, whose values are not known yet.
+        if all(isinstance(count, int) and count == 0 for count in padding):
             return inputs
         return ops.pad(
             inputs, [(0, 0), (0, padding[0]), (0, padding[1]), (0, 0)], mode="reflect"

@@ -29,6 +29,9 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         attention_regularizer: called with the variance of each image's scores
             (shape `(batch,)`); its result is added to the loss (eqs. 7-8).
             `AttentionVariance(0.01)` is the paper's.
+        key_stride: the gating features are averaged over squares of this side, in
+            pixels, before they make keys and values: 2 leaves a quarter of the
+            attention's work. 1 is the paper's.
 
     Call arguments:
         skip: source of the queries.
@@ -43,7 +46,8 @@ class ProgressiveLuongAttention(keras.layers.Layer):
 
     Output shape:
         That of `skip`, and with `return_attention_scores=True` also
-        `(batch, height * width, gate_height * gate_width)`.
+        `(batch, height * width, keys)`, where `keys` is
+        `ceil(gate_height / key_stride) * ceil(gate_width / key_stride)`.
 
     Example:
 
@@ -60,11 +64,18 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         self,
         score_activation: str = "sigmoid",
         attention_regularizer: Any = None,
+        key_stride: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_score_activation(score_activation)
+        if not (isinstance(key_stride, int) and key_stride > 0):
+            raise ValueError(
+                "Invalid value for argument `key_stride`. Expected a positive "
+                f"integer. Received: key_stride={key_stride!r}"
+            )
         self.score_activation = score_activation
+        self.key_stride = key_stride
         self.attention_regularizer = keras.regularizers.get(attention_regularizer)
 
     def build(self, skip_shape, gate_shape):
@@ -79,15 +90,23 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
 
     def call(self, skip, gate, return_attention_scores=False):
+        if self.key_stride > 1:
+            # The strides, though the same: Keras 3.15 under JAX fails without.
+            gate = ops.average_pool(
+                gate, self.key_stride, self.key_stride, "same", "channels_last"
+            )
         query, key, value = (
             _tokens(projection)
             for projection in (self.query(skip), self.key(gate), self.value(gate))
         )
+        # Float32: sums over thousands of keys overflow half precision.
+        value = ops.cast(value, "float32")
+        if self.score_activation in ("sigmoid", "double_sigmoid"):
+            value = value / ops.cast(ops.shape(key)[1], "float32")
         context, variance = luong_attention(query, key, value, self.score_activation)
+        context = ops.cast(context, skip.dtype)
         if self.attention_regularizer is not None:
             self.add_loss(self.attention_regularizer(variance))
-        if self.score_activation in ("sigmoid", "double_sigmoid"):
-            context = context / ops.cast(ops.shape(key)[1], context.dtype)
         gated = skip + self.gamma * ops.reshape(context, ops.shape(skip))
         if return_attention_scores:
             return gated, attention_scores(query, key, self.score_activation)
@@ -103,6 +122,7 @@ class ProgressiveLuongAttention(keras.layers.Layer):
             "attention_regularizer": keras.regularizers.serialize(
                 self.attention_regularizer
             ),
+            "key_stride": self.key_stride,
         }
 
 

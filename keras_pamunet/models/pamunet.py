@@ -49,6 +49,8 @@ class PAMUNet(keras.Model):
         attention_regularization: the lambda of eq. 8, weight of the attention
             scores' variance in the loss.
         score_activation: see `keras_pamunet.ops.attention_scores`.
+        key_stride: see `keras_pamunet.layers.ProgressiveLuongAttention`. With 2,
+            attention costs a quarter, which is worth having from 256 pixels on.
         encoder_weights: `None`, `"imagenet"` (downloaded by Keras Applications) or
             the path of a `.weights.h5` file of
             `keras.applications.MobileNetV2(include_top=False)`. With other than 3
@@ -92,6 +94,7 @@ class PAMUNet(keras.Model):
         attention: str | None = "luong",
         attention_regularization: float = 0.01,
         score_activation: str = "sigmoid",
+        key_stride: int = 1,
         encoder_weights: str | None = None,
         activation: str = "sigmoid",
         input_range: tuple[float, float] = (0, 255),
@@ -176,6 +179,7 @@ class PAMUNet(keras.Model):
                 skip = ProgressiveLuongAttention(
                     score_activation,
                     AttentionVariance(attention_regularization),
+                    key_stride,
                     dtype=policy,
                     name=f"attention_{index}",
                 )(skip, up)
@@ -198,6 +202,7 @@ class PAMUNet(keras.Model):
         self.attention = attention
         self.attention_regularization = attention_regularization
         self.score_activation = score_activation
+        self.key_stride = key_stride
         self.encoder_weights = encoder_weights
         self.activation = activation
         self.input_range = (low, high)
@@ -216,9 +221,9 @@ class PAMUNet(keras.Model):
         self._build_optimizer()
         return super().make_train_function(force)
 
-    def save(self, filepath: Any, **options: Any) -> None:
+    def save(self, *args: Any, **kwargs: Any) -> None:
         self._build_optimizer()
-        super().save(filepath, **options)
+        super().save(*args, **kwargs)
 
     def _build_optimizer(self):
         """Makes the optimizer's variables, before anyone is caught without them.
@@ -285,6 +290,7 @@ class PAMUNet(keras.Model):
             "attention": self.attention,
             "attention_regularization": self.attention_regularization,
             "score_activation": self.score_activation,
+            "key_stride": self.key_stride,
             # The encoder's weights come with the model's own from then on.
             "encoder_weights": None,
             "activation": self.activation,

@@ -40,9 +40,14 @@ def luong_attention(
         each image's scores, float32 of shape `(batch,)`, the R(A) of eq. 7.
 
     Raises:
-        ValueError: if `score_activation` is unknown.
+        ValueError: if `score_activation` is unknown or `block_size` not positive.
     """
     check_score_activation(score_activation)
+    if block_size is not None and block_size < 1:
+        raise ValueError(
+            "Invalid value for argument `block_size`. Expected a positive integer. "
+            f"Received: block_size={block_size!r}"
+        )
     queries, keys = ops.shape(query)[1], ops.shape(key)[1]
     if block_size is None:
         known = isinstance(queries, int) and isinstance(keys, int)

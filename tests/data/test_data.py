@@ -1,10 +1,13 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from keras_pamunet.data import Augment, Cache, Folder, Phantom, check, open_splits
 from keras_pamunet.data import pipeline as batches
+from keras_pamunet.data.cache import resize_image
 
 
 def test_folder(folder):
@@ -32,6 +35,41 @@ def test_grey_and_deep_images(folder):
     np.testing.assert_array_equal(image[..., 0], values)
 
 
+def test_byte_order(folder):
+    values = np.arange(1600, dtype=">u2").reshape(40, 40)
+    (folder / "images/case 02.png").unlink()
+    header = b"MM\0*\0\0\0\x08\0\x08"  # A TIFF of big-endian numbers.
+    entries = [(256, 40), (257, 40), (258, 16), (259, 1), (262, 1), (273, 110)]
+    entries += [(278, 40), (279, 3200)]
+    for tag, value in entries:
+        header += struct.pack(">HHII", tag, 4, 1, value)
+    data = (header + bytes(4)).ljust(110, b"\0") + values.tobytes()
+    (folder / "images/case 02.tif").write_bytes(data)
+    image, _ = Folder(folder, channels=1)[2]
+    assert image.dtype.isnative
+    np.testing.assert_array_equal(image[..., 0], values)
+
+
+def test_rotated_by_exif(folder):
+    path = folder / "images/case 03.jpg"
+    image = np.asarray(Image.open(path))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # To be shown turned clockwise.
+    Image.fromarray(np.rot90(image)).save(path, exif=exif, quality=100)
+    for size in (None, (10, 10)):
+        turned, _ = Folder(folder).read(3, size)
+        assert turned.shape == image.shape
+        assert np.abs(turned - image.astype(float)).mean() < 3
+
+
+def test_long_integers(rng):
+    image = rng.integers(0, 4000, (16, 16, 1), "int32")
+    pair = Augment(value_range=(0, 4000))(
+        resize_image(image, (16, 16)), np.zeros((16, 16), "uint8"), rng
+    )
+    assert pair[0].shape == (16, 16, 1)
+
+
 def damage_truncated(folder):
     path = folder / "images/case 03.jpg"
     path.write_bytes(path.read_bytes()[:-200])
@@ -54,6 +92,18 @@ def damage_labels(folder):
     Image.fromarray(np.eye(39, 40, dtype="uint8") * 2).save(
         folder / "masks/case 03.png"
     )
+
+
+def damage_third_value(folder):
+    values = np.eye(39, 40, dtype="uint8")
+    values[-1] = 255
+    Image.fromarray(values).save(folder / "masks/case 03.png")
+
+
+def damage_nan_mask(folder):
+    values = np.full((39, 40), np.nan, "float32")
+    (folder / "masks/case 03.png").unlink()
+    Image.fromarray(values).save(folder / "masks/case 03.tif")
 
 
 def damage_coloured_mask(folder):
@@ -81,6 +131,8 @@ def damage_nan(folder):
         (damage_mask_size, "9 x 9 pixels. Received: 40 x 39 pixels"),
         (damage_grey_mask, "two values.*Received: 40 values"),
         (damage_labels, "two values.*Received: 2 values \\(0, 2\\)"),
+        (damage_third_value, "two values.*Received: 3 values \\(0, 1, 255\\)"),
+        (damage_nan_mask, "two values.*Received: 1 values \\(nan\\)"),
         (damage_coloured_mask, "mask of several colours"),
         (damage_channels, "3 channels. Received: 1 channels"),
         (damage_nan, "Received: 1 NaN"),
@@ -164,18 +216,28 @@ def test_mask_stays_with_the_image():
         assert not (bright != changed)[~border].any()
 
 
+STILL = {"flip": False, "turn": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
+
+
+def test_augment_turns(rng):
+    image, mask = Phantom(1)[0]
+    augment = Augment(**{**STILL, "turn": True}, contrast=0, brightness=0, tint=0)
+    turns = [np.rot90(mask, turn).tolist() for turn in range(4)]
+    seen = {turns.index(augment(image, mask, rng)[1].tolist()) for _ in range(40)}
+    assert seen == {0, 1, 2, 3}
+
+
 def test_augment_colours(rng):
     image, mask = Phantom(1)[0]
-    still = {"flip": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
-    changed, same = Augment(**still)(image, mask, rng)
+    changed, same = Augment(**STILL)(image, mask, rng)
     np.testing.assert_array_equal(same, mask)
     assert changed.dtype == np.uint8 and (changed != image).any()
     # The table for 8 bit and the sums for other types are the same function.
     state = np.random.default_rng(7), np.random.default_rng(7)
-    eight_bit, _ = Augment(**still)(image, mask, state[0])
-    floats, _ = Augment(**still)(image.astype("float32"), mask, state[1])
+    eight_bit, _ = Augment(**STILL)(image, mask, state[0])
+    floats, _ = Augment(**STILL)(image.astype("float32"), mask, state[1])
     np.testing.assert_allclose(eight_bit, floats, atol=0.51)
-    untouched = Augment(**still, contrast=0, brightness=0, tint=0)
+    untouched = Augment(**STILL, contrast=0, brightness=0, tint=0)
     np.testing.assert_array_equal(untouched(image, mask, rng)[0], image)
 
 
@@ -260,7 +322,10 @@ def test_named_split(folder):
     }
     with pytest.raises(ValueError, match="other_train.txt.*Found: mine_test.txt"):
         open_splits(folder, "other")
-    (folder / "splits/mine_val.txt").write_text(names[0])
+    (folder / "splits/mine_val.txt").write_text("\n")
+    with pytest.raises(ValueError, match="a name a line in .*mine_val.txt"):
+        open_splits(folder, "mine")
+    (folder / "splits/mine_val.txt").write_text(f" {names[0]} \n\n")
     with pytest.raises(
         ValueError, match="Received: case 00 in train and in validation"
     ):

@@ -59,11 +59,23 @@ def test_size(attention):
 
 @pytest.mark.parametrize("size", [(17, 17), (33, 64), (32, 50)])
 def test_any_size(rng, size):
-    model = PAMUNet((None, None, 3))
+    model = PAMUNet((None, None, 3), expansion=1)
     images = rng.integers(0, 256, (2, *size, 3), "uint8")
     masks = np.asarray(model(images))
     assert masks.shape == (2, *size, 1)
     assert masks.min() >= 0 and masks.max() <= 1
+
+
+def test_sizes_in_turn(rng):
+    """From the second one on, TensorFlow's graph is one for all sizes."""
+    model = PAMUNet((None, None, 3), expansion=1)
+    for size in ((32, 32), (33, 64), (64, 40)):
+        images = rng.integers(0, 256, (2, *size, 3), "uint8")
+        expected = np.asarray(model(images))
+        np.testing.assert_allclose(
+            model.predict_on_batch(images), expected, rtol=1e-4, atol=1e-6
+        )
+        model.test_on_batch(images, images[..., :1] > 127)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -146,7 +158,9 @@ def test_attention_regularization(rng):
 SAVE = """
 import sys, numpy as np
 from keras_pamunet import PAMUNet
-model = PAMUNet((33, 40, 1), 2, expansion=2, score_activation="softmax")
+model = PAMUNet(
+    (33, 40, 1), 2, expansion=2, score_activation="softmax", key_stride=2
+)
 rng = np.random.default_rng(1)
 model.set_weights([2 * w + 0.01 for w in model.get_weights()])
 model.save(sys.argv[1])

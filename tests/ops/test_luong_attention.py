@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -81,6 +84,57 @@ def test_gradients(rng, score_activation):
     np.testing.assert_allclose(value, expected_value, rtol=1e-5)
     for slope, other in zip(slopes, expected):
         np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
+@pytest.mark.parametrize("xla", [False, True])
+def test_unknown_sizes_in_a_graph(rng, xla):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8])] * 3, jit_compile=xla)
+    def slopes(query, key, value):
+        with tf.GradientTape() as tape:
+            tape.watch([query, key, value])
+            context, variance = luong_attention(query, key, value)
+            total = ops.sum(context * context) + ops.sum(variance)
+        return tape.gradient(total, [query, key, value])
+
+    def plain(query, key, value):
+        scores = attention_scores(query, key)
+        context = ops.matmul(scores, value)
+        return ops.sum(context * context) + ops.sum(ops.var(scores, axis=(1, 2)))
+
+    for queries, keys in ((70, 65), (130, 30)):
+        inputs = tokens(rng, 2, queries, keys, 8, 8)
+        for slope, other in zip(slopes(*inputs), gradients(plain, *inputs)[1]):
+            np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from keras_pamunet.ops import luong_attention
+from keras import ops
+from tests.helpers import gradients
+
+def total(*inputs):
+    context, variance = luong_attention(*inputs)
+    return ops.sum(context) + ops.sum(variance)
+
+def peak(tokens):
+    gradients(total, *np.ones((3, 1, tokens, 16), "float32"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+print(-peak(1024) + peak(16_384))
+"""
+
+
+def test_memory_is_linear():
+    """The map of 16,384 tokens takes 1024 MiB, and its gradient again as much."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 256
 
 
 def test_scores(rng):

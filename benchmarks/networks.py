@@ -1,0 +1,78 @@
+"""Training steps and predictions of the whole network on both back ends.
+
+Run it with `python benchmarks/networks.py [--short]`. The sides are the network as it
+is, without attention, with the plain formula of the attention, and with Keras' own
+convolutions.
+"""
+
+from sides import main
+
+# Multiply-adds of an image of 128 x 128 pixels: the attention's share grows with the
+# fourth power of the side, that of the rest with the second.
+CONVOLUTIONS, PROJECTIONS, ATTENTION = 235_296_768, 7_471_104, 592_183_296
+
+
+def make(form, work, size, batch):
+    from unittest.mock import patch
+
+    import keras
+    import numpy as np
+
+    from keras_pamunet import PAMUNet, layers
+    from keras_pamunet.backend import keep_freed_memory
+    from keras_pamunet.layers import progressive_luong_attention
+    from keras_pamunet.ops import attention_scores
+
+    def plain(query, key, value, score_activation):
+        scores = attention_scores(query, key, score_activation)
+        context = keras.ops.matmul(scores, value)
+        return context, keras.ops.var(scores, axis=(1, 2))
+
+    if form == "plain formula":
+        patch.object(progressive_luong_attention, "luong_attention", plain).start()
+    if form == "Keras' convolutions":
+        for name in ("Conv2D", "Conv2DTranspose", "DepthwiseConv2D"):
+            kind = getattr(layers, name)
+            patch.object(kind, "call", getattr(keras.layers, name).call).start()
+    attention = None if form == "no attention" else "luong"
+    model = PAMUNet((size, size, 3), attention=attention)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
+    masks = rng.integers(0, 2, (batch, size, size, 1), "uint8")
+    keep_freed_memory()
+    if work == "train":
+        return lambda: model.train_on_batch(images, masks)
+    return lambda: model.predict_on_batch(images)
+
+
+def comparisons(short):
+    cases = [(128, 8)] if short else [(128, 8), (256, 2), (512, 1)]
+    lists = []
+    for size, batch in cases:
+        for work in ("train",) if short else ("train", "predict"):
+            forms = ["as it is", "no attention"]
+            if size == 128:
+                forms += ["plain formula", "Keras' convolutions"]
+            lists.append([])
+            for form in forms:
+                for backend in ("tensorflow", "jax"):
+                    scale = size / 128
+                    macs = CONVOLUTIONS * scale**2
+                    if form != "no attention":
+                        macs += PROJECTIONS * scale**2 + ATTENTION * scale**4
+                    passes = 3 if work == "train" else 1
+                    lists[-1].append(
+                        {
+                            "backend": backend,
+                            "form": form,
+                            "work": work,
+                            "size": size,
+                            "batch": batch,
+                            "gflop": 2 * batch * macs * passes / 1e9,
+                        }
+                    )
+    return lists
+
+
+if __name__ == "__main__":
+    main("networks", make, comparisons)

@@ -1,0 +1,163 @@
+"""Runs the sides of a comparison in turn, each in a process of its own.
+
+A benchmark calls `main` with a function that makes the work of one side, and one that
+lists the comparisons. Every side of a comparison is a process that waits for its
+turn, so that all of them see the same machine, whatever else it is doing.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(
+    name: str,
+    make: Callable[..., Callable[[], Any]],
+    comparisons: Callable[[bool], list[list[dict]]],
+) -> None:
+    """Prints the table of a benchmark and writes it to `results/<name>.json`.
+
+    Args:
+        name: of the benchmark.
+        make: called in a side's process with the entries of that side; returns the
+            work to time.
+        comparisons: called with whether `--short` was given; returns lists of sides.
+            A side is a dictionary with `backend`, `gflop` (floating point operations
+            of its work) and what `make` takes. Ratios are to a list's first side.
+    """
+    parser = argparse.ArgumentParser(description=name)
+    parser.add_argument("--short", action="store_true", help="a part, in minutes")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of each side")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        _serve(make, json.loads(arguments.side))
+        return
+    rows = []
+    lists = comparisons(arguments.short)
+    for sides in track(lists, name, console=Console(stderr=True)):
+        rows += _compare(sides, arguments.repeats)
+    result = {"machine": f"{os.cpu_count()} x {_processor()}", "rows": rows}
+    RESULTS.mkdir(exist_ok=True)
+    suffix = "-short" if arguments.short else ""
+    path = RESULTS / f"{name}{suffix}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    _print(result)
+    print(path)
+
+
+def _serve(make, side):
+    """The process of one side: works once for every line it reads."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Whatever else is printed does not get between the answers.
+    del side["backend"], side["gflop"]
+    work = make(**side)
+    before = _peak()
+    work()
+    work()  # The first one traces and compiles; some do so twice.
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        work()
+        answer = {
+            "seconds": time.perf_counter() - start,
+            "extra_gib": (_peak() - before) / 2**20,
+        }
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def _peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _compare(sides, repeats):
+    processes = []
+    try:
+        for side in sides:
+            processes.append(_start(side))
+            _ask(processes[-1], None)
+        answers = [
+            [_ask(process, "work") for process in processes] for _ in range(repeats)
+        ]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    medians = [
+        statistics.median(answer["seconds"] for answer in turns)
+        for turns in zip(*answers)
+    ]
+    return [
+        {
+            **side,
+            "gflop": round(side["gflop"], 2),
+            "gflop_per_s": round(side["gflop"] / median, 1),
+            "ms": round(median * 1e3, 2),
+            "ratio": round(median / medians[0], 3),
+            "extra_gib": round(last["extra_gib"], 3),
+        }
+        for side, median, last in zip(sides, medians, answers[-1])
+    ]
+
+
+def _start(side):
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+    process = subprocess.Popen(
+        [sys.executable, sys.argv[0], "--side", json.dumps(side)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": side["backend"],
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    )
+    process.errors = errors
+    return process
+
+
+def _ask(process, question):
+    if question is not None:
+        print(question, file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    if not answer:
+        process.errors.seek(0)
+        errors = process.errors.read().decode()[-2000:]
+        raise RuntimeError(f"A side has failed: {process.args}\n{errors}")
+    return json.loads(answer)
+
+
+def _processor():
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def _print(result):
+    table = Table(title=result["machine"])
+    columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
+    for column in columns:
+        table.add_column(column)
+    for row in result["rows"]:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    Console(width=120).print(table)
