@@ -52,7 +52,6 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import tensorflow as tf
 
-    if not tf.inside_function():
-        return function  # Compiling takes longer than a single call.
-    compiled = tf.function(function, jit_compile=True)
-    return lambda *inputs: compiled(*(tf.stop_gradient(x) for x in inputs))
+    if tf.inside_function():  # Compiling takes longer than a single call.
+        function = tf.function(function, jit_compile=True)
+    return lambda *inputs: function(*(tf.stop_gradient(x) for x in inputs))
