@@ -219,6 +219,13 @@ def test_mask_stays_with_the_image():
 STILL = {"flip": False, "turn": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
 
 
+def test_augment_mixes_no_labels(rng):
+    image, mask = Phantom(1)[0]
+    for _ in range(20):
+        _, changed = Augment()(image, 2 * mask, rng)
+        assert set(np.unique(changed)) <= {0, 2}
+
+
 def test_augment_turns(rng):
     image, mask = Phantom(1)[0]
     augment = Augment(**{**STILL, "turn": True}, contrast=0, brightness=0, tint=0)
