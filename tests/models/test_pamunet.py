@@ -227,8 +227,10 @@ def test_encoder_weights(rng, encoder):
 def test_grey_encoder_weights(rng, encoder):
     grey = rng.integers(0, 256, (1, 64, 64, 1)).astype("float32")
     one, three = (PAMUNet((64, 64, c), encoder_weights=str(encoder[1])) for c in (1, 3))
-    expected = features(three, grey.repeat(3, axis=-1))
-    np.testing.assert_allclose(features(one, grey), expected, rtol=1e-3, atol=1e-4)
+    # The stem alone: later layers hardly notice another scale.
+    stems = [keras.Model(x.input, x.get_layer("stem").output) for x in (one, three)]
+    expected = np.asarray(stems[1](grey.repeat(3, axis=-1)))
+    np.testing.assert_allclose(stems[0](grey), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
