@@ -3,28 +3,26 @@
 Run it with `python benchmarks/convolutions.py [--short]`.
 """
 
-import math
-
 from sides import main
 
-# Class, its arguments, input size and channels; the batch is 8.
+# Class, kernel size, strides, filters, input size and channels.
 SHAPES = [
-    ("DepthwiseConv2D", {"kernel_size": 3}, 64, 192),
-    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2}, 64, 96),
-    ("DepthwiseConv2D", {"kernel_size": 3}, 16, 192),
-    ("DepthwiseConv2D", {"kernel_size": 3}, 4, 960),
-    ("DepthwiseConv2D", {"kernel_size": 5}, 32, 144),
-    ("DepthwiseConv2D", {"kernel_size": 5, "strides": 2}, 32, 144),
-    ("Conv2D", {"filters": 192, "kernel_size": 1}, 64, 32),
-    ("Conv2D", {"filters": 32, "kernel_size": 1}, 16, 192),
-    ("Conv2DTranspose", {"filters": 16, "kernel_size": 3, "strides": 2}, 64, 16),
-    ("Conv2DTranspose", {"filters": 96, "kernel_size": 3, "strides": 2}, 4, 1280),
+    ("DepthwiseConv2D", 3, 1, None, 64, 192),
+    ("DepthwiseConv2D", 3, 2, None, 64, 96),
+    ("DepthwiseConv2D", 3, 1, None, 16, 192),
+    ("DepthwiseConv2D", 3, 1, None, 4, 960),
+    ("DepthwiseConv2D", 5, 1, None, 32, 144),
+    ("DepthwiseConv2D", 5, 2, None, 32, 144),
+    ("Conv2D", 1, 1, 192, 64, 32),
+    ("Conv2D", 1, 1, 32, 16, 192),
+    ("Conv2DTranspose", 3, 2, 16, 64, 16),
+    ("Conv2DTranspose", 3, 2, 96, 4, 1280),
 ]
 BACKENDS = [("tensorflow", False), ("tensorflow", True), ("jax", True)]
 BATCH = 8
 
 
-def make(form, layer, arguments, size, channels, backward, xla):
+def make(form, layer, kernel, strides, filters, size, channels, backward, xla):
     import keras
     import numpy as np
     from compiled import compiled
@@ -32,7 +30,10 @@ def make(form, layer, arguments, size, channels, backward, xla):
     from keras_pamunet import layers
 
     home = keras.layers if form == "Keras" else layers
-    layer = getattr(home, layer)(**arguments, padding="same", use_bias=False)
+    first = [] if filters is None else [filters]
+    layer = getattr(home, layer)(
+        *first, kernel, strides, padding="same", use_bias=False
+    )
     layer.build((BATCH, size, size, channels))
     rng = np.random.default_rng(0)
     images = rng.normal(size=(BATCH, size, size, channels)).astype("float32")
@@ -47,15 +48,18 @@ def make(form, layer, arguments, size, channels, backward, xla):
 
 def comparisons(short):
     lists = []
-    for layer, arguments, size, channels in SHAPES[::3] if short else SHAPES:
-        strides, taps = arguments.get("strides", 1), arguments["kernel_size"] ** 2
+    for layer, kernel, strides, filters, size, channels in (
+        SHAPES[::3] if short else SHAPES
+    ):
         positions = size**2 if layer == "Conv2DTranspose" else (size / strides) ** 2
-        products = math.prod((positions, taps, channels, arguments.get("filters", 1)))
+        products = positions * kernel**2 * channels * (filters or 1)
         for backend, xla in BACKENDS:
             for backward in (True,) if short else (False, True):
                 case = {
                     "layer": layer,
-                    "arguments": arguments,
+                    "kernel": kernel,
+                    "strides": strides,
+                    "filters": filters,
                     "size": size,
                     "channels": channels,
                     "xla": xla,
