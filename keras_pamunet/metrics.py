@@ -52,7 +52,7 @@ class MaskMetric(keras.metrics.Metric):
 
     def ratio(self, both: Any, only_true: Any, only_pred: Any) -> tuple[Any, Any]:
         """Numerator and denominator of the score from counts of pixels."""
-        raise NotImplementedError  # Each metric has its own.
+        raise NotImplementedError  # The base class has none; each metric has.
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         pixel_weight = image_weight = None
@@ -70,9 +70,8 @@ class MaskMetric(keras.metrics.Metric):
         else:
             scores, weights = self._scores(counts)
             if pixel_weight is not None:
-                seen = ops.any(
-                    ops.reshape(pixel_weight, (len(pixel_weight), -1)) > 0, 1
-                )
+                axes = tuple(range(1, len(pixel_weight.shape)))
+                seen = ops.any(pixel_weight > 0, axis=axes)
                 weights = weights * ops.cast(seen, "float32")[:, None]
             if image_weight is not None:
                 weights = weights * image_weight

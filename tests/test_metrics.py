@@ -107,6 +107,20 @@ def test_pixel_weights(masks):
     np.testing.assert_allclose(ours.result(), cut.result(), rtol=1e-6)
 
 
+def test_pixel_weights_in_evaluate(masks):
+    truth, probability = masks
+    model = keras.Sequential(
+        [keras.Input(probability.shape[1:]), keras.layers.Identity()]
+    )
+    model.compile(loss="mse", weighted_metrics=[Dice()])
+    weights = np.ones(truth.shape[:3], "float32")
+    scores = model.evaluate(
+        probability, truth, 2, 0, sample_weight=weights, return_dict=True
+    )
+    expected = RATIOS[Dice](*counts(truth, probability > 0.5, (1, 2))).mean()
+    np.testing.assert_allclose(scores["dice"], expected, rtol=1e-5)
+
+
 def test_classes(rng):
     labels = rng.integers(0, 3, (2, 5, 5))
     probability = rng.random((2, 5, 5, 3)).astype("float32")
