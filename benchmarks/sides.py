@@ -2,13 +2,17 @@
 
 A benchmark calls `main` with a function that makes the work of one side, and one that
 lists the comparisons. Every side of a comparison is a process that waits for its
-turn, so that all of them see the same machine, whatever else it is doing.
+turn, so that all of them see the same machine, whatever else it is doing. Memory is
+measured as Linux counts it.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -68,30 +72,39 @@ def _serve(make, side):
     os.dup2(2, 1)  # Whatever else is printed does not get between the answers.
     del side["backend"], side["gflop"]
     work = make(**side)
-    before = _peak()
     work()
     work()  # The first one traces and compiles; some do so twice.
-    print(json.dumps({"ready": True}), file=answers, flush=True)
+    print(json.dumps(_memory(work)), file=answers, flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
         work()
-        answer = {
-            "seconds": time.perf_counter() - start,
-            "extra_gib": (_peak() - before) / 2**20,
-        }
-        print(json.dumps(answer), file=answers, flush=True)
+        seconds = time.perf_counter() - start
+        print(json.dumps(seconds), file=answers, flush=True)
 
 
-def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _memory(work):
+    """Peak memory of the process so far, and of the work beyond what is held before."""
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # Freed memory would hide what the work takes.
+    Path("/proc/self/clear_refs").write_text("5")  # Has the peak begin anew.
+    before = _status("VmRSS")
+    work()
+    work_gib = (_status("VmHWM") - before) / 2**20
+    return {"work_gib": round(work_gib, 3), "process_gib": round(process / 2**20, 3)}
+
+
+def _status(name):
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+) kB", status)[1])
 
 
 def _compare(sides, repeats):
-    processes = []
+    processes, memory = [], []
     try:
         for side in sides:
             processes.append(_start(side))
-            _ask(processes[-1], None)
+            memory.append(_ask(processes[-1], None))
         answers = [
             [_ask(process, "work") for process in processes] for _ in range(repeats)
         ]
@@ -99,10 +112,7 @@ def _compare(sides, repeats):
         for process in processes:
             process.kill()
             process.wait()
-    medians = [
-        statistics.median(answer["seconds"] for answer in turns)
-        for turns in zip(*answers)
-    ]
+    medians = [statistics.median(turns) for turns in zip(*answers)]
     return [
         {
             **side,
@@ -110,9 +120,9 @@ def _compare(sides, repeats):
             "gflop_per_s": round(side["gflop"] / median, 1),
             "ms": round(median * 1e3, 2),
             "ratio": round(median / medians[0], 3),
-            "extra_gib": round(last["extra_gib"], 3),
+            **held,
         }
-        for side, median, last in zip(sides, medians, answers[-1])
+        for side, median, held in zip(sides, medians, memory)
     ]
 
 
@@ -146,10 +156,9 @@ def _ask(process, question):
 
 
 def _processor():
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
     return platform.processor()
 
 

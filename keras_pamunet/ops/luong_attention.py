@@ -10,6 +10,9 @@ from keras_pamunet.backend import fused
 SCORE_ACTIVATIONS = ("sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n")
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
 BLOCK_SCORES = 2**20
+# Of a small map: XLA unrolls the loop over a single block, which then takes twice the
+# time.
+MIN_BLOCKS = 4
 
 
 def luong_attention(
@@ -51,7 +54,9 @@ def luong_attention(
     queries, keys = ops.shape(query)[1], ops.shape(key)[1]
     if block_size is None:
         known = isinstance(queries, int) and isinstance(keys, int)
-        block_size = min(max(BLOCK_SCORES // keys, 1), queries) if known else 64
+        block_size = 64
+        if known:
+            block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // MIN_BLOCKS))
     blocks = -(-queries // block_size)
     dtype = value.dtype
     # Float32 from here on: float16 sums over thousands of keys overflow.
