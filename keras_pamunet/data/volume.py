@@ -223,9 +223,10 @@ def _not_nifti(received):
 
 
 def _check(image, pixdim, name):
-    if len(image.shape) < 3 or 0 in image.shape or max(image.shape[3:], default=1) > 1:
+    shape = image.shape
+    if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
         raise ValueError(
-            f"Expected a volume of three axes. Received: shape {image.shape} in "
+            f"Expected a volume of three axes. Received: shape {shape} in "
             f"{name}. image.slicer[..., 0] of nibabel takes the first of several."
         )
     dtype = image.get_data_dtype()
