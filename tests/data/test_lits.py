@@ -3,6 +3,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -77,7 +78,8 @@ def assert_slices(examples, manual):
         np.testing.assert_allclose(example["spacing"], (0.075, 0.0625, 2), rtol=1e-6)
 
 
-def test_slices(manual):
+def test_slices(manual, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # It is not needed.
     write_lits(manual)
     assert_slices(prepare("slices_128", manual), manual)
 
@@ -111,11 +113,14 @@ def test_own_window(manual):
 
 
 @pytest.mark.filterwarnings("default")  # Beam and what it imports have some.
-def test_on_beam(manual):
+def test_on_beam(manual, monkeypatch):
     beam = pytest.importorskip("apache_beam")
+    create = Mock(wraps=beam.Create)
+    monkeypatch.setattr(beam, "Create", create)
     write_lits(manual)
     options = beam.options.pipeline_options.PipelineOptions(["--runner=DirectRunner"])
     assert_slices(prepare("slices_128", manual, beam_options=options), manual)
+    assert create.called
 
 
 def test_interrupted_preparation_starts_again(manual, monkeypatch):
