@@ -64,11 +64,11 @@ class Volumes:
         self.window = window_limits(window)
         self._files = case_files(Path(root))
         self._lock = threading.Lock()
-        self._recent = functools.lru_cache(maxsize=2)(self._open)
+        self._recent = functools.lru_cache(maxsize=2)(_open)
         self.names = [
             f"{case}/{z:04}"
-            for case in self._files
-            for z in range(len(self._open(case)[0]))
+            for case, paths in self._files.items()
+            for z in range(len(_open(paths)[0]))
         ]
         self._known = set(self.names)
 
@@ -101,7 +101,7 @@ class Volumes:
         """
         case, _, z = self.names[index].rpartition("/")
         with self._lock:
-            image, labels = self._recent(case)
+            image, labels = self._recent(self._files[case])
         mask = read_labels(labels, int(z))
         if self.num_classes == 1:
             mask = (mask > 0).astype("uint8")
@@ -124,9 +124,6 @@ class Volumes:
         part = object.__new__(Volumes)
         part.__dict__.update(self.__dict__, names=names)
         return part
-
-    def _open(self, case):
-        return open_case(*(Volume(path) for path in self._files[case]))
 
 
 def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
@@ -201,6 +198,10 @@ def read_labels(labels: Volume, z: int) -> np.ndarray:
             f"{', '.join(map(str, others[:5]))} in slice {z} of {labels.name}"
         )
     return values.astype("uint8")
+
+
+def _open(paths):
+    return open_case(*map(Volume, paths))
 
 
 def _nifti_files(folders, prefix):

@@ -1,3 +1,4 @@
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import nibabel
@@ -66,6 +67,14 @@ def test_each_file_is_read_once(tmp_path, monkeypatch):
     # The third volume takes the place of the first, which the second outlives.
     for index, count in ((5, 4), (6, 6), (3, 6), (0, 8)):
         assert pairs[index][0].any() and len(read) == count
+
+
+def test_memory_is_given_back(tmp_path, arrays):
+    pairs = Volumes(tmp_path)
+    assert pairs[0]
+    alive = weakref.ref(pairs)
+    del pairs  # No cycle of references keeps it until the next collection.
+    assert alive() is None
 
 
 def test_nested_folders_and_plain_files(tmp_path, arrays):
