@@ -60,11 +60,9 @@ class Volume:
         source: str | Path | bytes | nibabel.Nifti1Image,
         name: str | None = None,
     ):
-        if name is None:
-            name = str(source) if isinstance(source, str | Path) else "the volume"
-        self.name = name
-        self._image, pixdim = _open(source, name)
-        _check(self._image, pixdim, name)
+        self.name = name or _name(source)
+        self._image, pixdim = _open(source, self.name)
+        _check(self._image, pixdim, self.name)
         own = orientations.io_orientation(self._image.affine)
         self._to_lps = orientations.ornt_transform(own, LPS)
         self._from_lps = orientations.ornt_transform(LPS, own)
@@ -182,6 +180,12 @@ class Volume:
         if pixels.dtype.kind == "f":
             return pixels.astype("float32")
         return pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def _name(source):
+    if isinstance(source, nibabel.Nifti1Image):
+        source = source.get_filename()  # None if it was made in memory.
+    return "the volume" if source is None or isinstance(source, bytes) else str(source)
 
 
 def _open(source, name):

@@ -120,10 +120,12 @@ def test_opening_reads_the_header_alone(tmp_path, hu):
     (tmp_path / "ct.nii").write_bytes(data[:400])
     (tmp_path / "ct.nii.gz").write_bytes(gzip.compress(data)[:-100])
     for name in ("ct.nii", "ct.nii.gz"):
-        volume = Volume(tmp_path / name)
-        assert volume.shape == SHAPE
-        with pytest.raises(ValueError, match=f"Cannot read .*{name}"):
-            volume.slice(0)
+        path = tmp_path / name
+        for source in (path, nibabel.Nifti1Image.from_filename(path)):
+            volume = Volume(source)
+            assert volume.shape == SHAPE
+            with pytest.raises(ValueError, match=f"Cannot read .*{name}"):
+                volume.slice(0)
     with pytest.raises(ValueError, match="Cannot read volume 3: "):
         Volume(data[:400], "volume 3").slice(0)
 

@@ -136,10 +136,10 @@ class Lits(tfds.core.GeneratorBasedBuilder):
 # Beam sends these two functions to other machines.
 def _volume(case):
     name, image, labels = _open(case)
-    pixels = np.stack([image.slice(z) for z in range(len(image))])
+    slices = range(len(image))
     example = {
-        "image": np.rint(pixels).astype("int16"),
-        "mask": np.stack([read_labels(labels, z) for z in range(len(image))]),
+        "image": np.stack([np.rint(image.slice(z)).astype("int16") for z in slices]),
+        "mask": np.stack([read_labels(labels, z) for z in slices]),
         "volume": name,
         "spacing": np.array(image.spacing, "float32"),
     }
