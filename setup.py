@@ -19,6 +19,7 @@ EXTRAS = {
     ],
     "jax": ["jax>=0.7"],
     "torch": ["torch>=2.6"],
+    "beam": ["apache-beam>=2.60"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tensorflow-cpu"],
@@ -48,10 +49,12 @@ setup(
     install_requires=[
         "grain>=0.2.12",
         "keras>=3.15",
+        "nibabel>=5.3",
         "numpy>=2.0",
         "opencv-python-headless>=4.10",
         "pillow>=11.0",
         "rich>=13.7",
+        "scipy>=1.14",
         "tensorboard>=2.19",
         "typer>=0.15",
     ],

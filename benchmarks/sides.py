@@ -43,7 +43,8 @@ def main(
             work to time.
         comparisons: called with whether `--short` was given; returns lists of sides.
             A side is a dictionary with `backend`, `gflop` (floating point operations
-            of its work) and what `make` takes. Ratios are to a list's first side.
+            of its work, may be left out) and what `make` takes. Ratios are to a
+            list's first side.
     """
     parser = argparse.ArgumentParser(description=name)
     parser.add_argument("--short", action="store_true", help="a part, in minutes")
@@ -70,7 +71,8 @@ def _serve(make, side):
     """The process of one side: works once for every line it reads."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Whatever else is printed does not get between the answers.
-    del side["backend"], side["gflop"]
+    del side["backend"]
+    side.pop("gflop", None)
     work = make(**side)
     work()
     work()  # The first one traces and compiles; some do so twice.
@@ -116,14 +118,20 @@ def _compare(sides, repeats):
     return [
         {
             **side,
-            "gflop": round(side["gflop"], 2),
-            "gflop_per_s": round(side["gflop"] / median, 1),
+            **_rate(side, median),
             "ms": round(median * 1e3, 2),
             "ratio": round(median / medians[0], 3),
             **held,
         }
         for side, median, held in zip(sides, medians, memory)
     ]
+
+
+def _rate(side, seconds):
+    if "gflop" not in side:
+        return {}
+    gflop = side["gflop"]
+    return {"gflop": round(gflop, 2), "gflop_per_s": round(gflop / seconds, 1)}
 
 
 def _start(side):

@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import keras
+import nibabel
 import numpy as np
 
 
@@ -21,3 +22,18 @@ def gradients(function, *arrays):
             value = function(*tensors)
         slopes = tape.gradient(value, tensors)
     return np.asarray(value), [np.asarray(slope) for slope in slopes]
+
+
+def write_lits(root, cases=("0", "10"), shape=(12, 10, 3)):
+    """Writes small volumes with labels as LiTS names them; returns their arrays."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([-0.8, -0.8, 2, 1])
+    arrays = {}
+    for case in cases:
+        hu = rng.integers(-1024, 400, shape, "int16")
+        labels = rng.integers(0, 3, shape, "uint8")
+        for name, array in (("volume", hu), ("segmentation", labels)):
+            path = root / f"{name}-{case}.nii.gz"
+            nibabel.Nifti1Image(array, affine).to_filename(path)
+        arrays[f"volume-{case}"] = hu, labels
+    return arrays

@@ -1,0 +1,219 @@
+import functools
+import re
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import apply_affine
+
+from keras_pamunet.data.volume import Volume
+from keras_pamunet.data.windows import apply_window, window_limits
+
+# Distance in mm by which the corners of an image and its labels may lie apart: what
+# the rounding of a quaternion in the header may do, and far below a voxel.
+TOLERANCE = 0.1
+
+
+class Volumes:
+    """The axial slices of CT volumes with liver labels, as pairs.
+
+    Reads LiTS (`volume-N.nii[.gz]` and `segmentation-N.nii[.gz]`, in one folder or in
+    folders below it) and Task03_Liver of the Medical Segmentation Decathlon (files of
+    the same name in `imagesTr` and `labelsTr`).
+
+    Opening reads the headers. The two volumes read last stay in memory, so going
+    through the slices in order reads each file once. In random order each slice may
+    decompress a whole file: train from a `Cache` of this source, or from `lits` as
+    `tfds` has prepared it (see `keras_pamunet.data.lits`).
+
+    Args:
+        root: folder of the data set.
+        num_classes: 1 for masks of the liver with its tumours, 3 for the labels 0
+            (background), 1 (liver) and 2 (tumour).
+        window: a name in `WINDOWS` or `(lowest, highest)` HU, see `apply_window`.
+
+    Attributes:
+        names: a name a slice, as `volume-3/0042`, counted from the feet up.
+        groups: the volume of each name, as `volume-3`, to divide the names by.
+
+    Raises:
+        FileNotFoundError: if there are no volumes, or the partner of one is missing.
+        ValueError: if a file is no volume (see `Volume`), or labels differ from their
+            image in shape or lie more than 0.1 mm off it.
+
+    Example:
+
+    >>> from keras_pamunet.data import Volumes
+    >>> pairs = Volumes("Task03_Liver")
+    >>> image, mask = pairs[0]  # (512, 512, 1) uint8, (512, 512) uint8
+    """
+
+    channels = 1
+
+    def __init__(
+        self,
+        root: str | Path,
+        num_classes: int = 1,
+        window: str | tuple[float, float] = "liver",
+    ):
+        if num_classes not in (1, 3):
+            raise ValueError(f"Expected num_classes 1 or 3. Received: {num_classes}")
+        self.num_classes = num_classes
+        self.window = window_limits(window)
+        self._files = case_files(Path(root))
+        self._lock = threading.Lock()
+        self._recent = functools.lru_cache(maxsize=2)(_open)
+        self.names = [
+            f"{case}/{z:04}"
+            for case, paths in self._files.items()
+            for z in range(len(_open(paths)[0]))
+        ]
+        self._known = set(self.names)
+
+    @property
+    def groups(self) -> list[str]:
+        return [name.rpartition("/")[0] for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.read(index)
+
+    def read(
+        self, index: int, size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reads one slice and its labels.
+
+        Args:
+            index: number of the pair.
+            size: for the sake of other sources; makes no difference here.
+
+        Returns:
+            The image, `(rows, columns, 1)` uint8, and the mask, `(rows, columns)`
+            uint8 labels.
+
+        Raises:
+            ValueError: if a file is truncated, or the slice has NaN or infinite voxels
+                or labels other than 0, 1 and 2.
+        """
+        case, _, z = self.names[index].rpartition("/")
+        with self._lock:
+            image, labels = self._recent(self._files[case])
+        mask = read_labels(labels, int(z))
+        if self.num_classes == 1:
+            mask = (mask > 0).astype("uint8")
+        pixels = apply_window(image.slice(int(z)), self.window)
+        return pixels[..., np.newaxis], mask
+
+    def subset(self, names: Iterable[str]) -> "Volumes":
+        """The pairs of these names only, in their order.
+
+        Raises:
+            ValueError: if a name is not in the data set.
+        """
+        names = list(names)
+        unknown = [name for name in names if name not in self._known]
+        if unknown:
+            raise ValueError(
+                f"Expected names of slices like {min(self._known)}. Not there: "
+                f"{', '.join(unknown[:5])}"
+            )
+        part = object.__new__(Volumes)
+        part.__dict__.update(self.__dict__, names=names)
+        return part
+
+
+def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
+    """Image and labels of each case in a folder of LiTS or of MSD's Task03_Liver.
+
+    Args:
+        root: `pathlib.Path`, or an `epath.Path` of TFDS.
+
+    Raises:
+        FileNotFoundError: if there are no volumes, or the partner of one is missing.
+        ValueError: if two files have the same name.
+    """
+    if (root / "imagesTr").is_dir():
+        images = _nifti_files([root / "imagesTr"], "")
+        labels = _nifti_files([root / "labelsTr"], "")
+    else:
+        folders = [root, *(path for path in sorted(root.glob("*")) if path.is_dir())]
+        images = _nifti_files(folders, "volume-")
+        labels = _nifti_files(folders, "segmentation-")
+        labels = {
+            name.replace("segmentation", "volume"): path
+            for name, path in labels.items()
+        }
+    if not images:
+        raise FileNotFoundError(
+            "Expected volume-0.nii or volume-0.nii.gz and so on, or imagesTr and "
+            f"labelsTr, in {root}. Found none."
+        )
+    alone = sorted(images.keys() ^ labels.keys())
+    if alone:
+        kind = "labels" if alone[0] in images else "image"
+        raise FileNotFoundError(
+            f"Expected an image and labels of each case in {root}. Missing: {kind} of "
+            f"{(images | labels)[alone[0]]}"
+        )
+    return {name: (images[name], labels[name]) for name in sorted(images)}
+
+
+def open_case(image: Volume, labels: Volume) -> tuple[Volume, Volume]:
+    """Returns the two, once it is clear that they lie on each other.
+
+    Raises:
+        ValueError: if their shapes differ, or their corners by more than 0.1 mm.
+    """
+    if image.shape != labels.shape:
+        raise ValueError(
+            f"Expected {labels.name} to have the shape of {image.name}, {image.shape}. "
+            f"Received: {labels.shape}"
+        )
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.shape) - 1)
+    apart = apply_affine(image.affine - labels.affine, corners)
+    distance = np.linalg.norm(apart, axis=1).max()
+    if distance > TOLERANCE:
+        raise ValueError(
+            f"Expected {labels.name} to have the affine of {image.name}. Received: "
+            f"corners up to {distance:.3g} mm apart"
+        )
+    return image, labels
+
+
+def read_labels(labels: Volume, z: int) -> np.ndarray:
+    """The labels of slice `z`, `(rows, columns)` uint8 of 0, 1 and 2.
+
+    Raises:
+        ValueError: if there are others.
+    """
+    values = labels.slice(z)
+    if not np.isin(values, (0, 1, 2)).all():
+        others = np.setdiff1d(values, (0, 1, 2))
+        raise ValueError(
+            "Expected labels 0 (background), 1 (liver) and 2 (tumour). Received: "
+            f"{', '.join(map(str, others[:5]))} in slice {z} of {labels.name}"
+        )
+    return values.astype("uint8")
+
+
+def _open(paths):
+    return open_case(*map(Volume, paths))
+
+
+def _nifti_files(folders, prefix):
+    files = {}
+    for folder in folders:
+        for path in sorted(folder.glob(f"{prefix}*")):
+            stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
+            if stem == path.name or stem.startswith("."):
+                continue
+            if stem in files:
+                raise ValueError(
+                    f"Expected one file {stem}. Received: {files[stem]} and {path}"
+                )
+            files[stem] = path
+    return files

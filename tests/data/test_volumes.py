@@ -1,0 +1,154 @@
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import nibabel
+import numpy as np
+import pytest
+
+from keras_pamunet.data import Cache, Volume, Volumes, apply_window, pipeline
+from keras_pamunet.data.volumes import case_files
+from tests.helpers import write_lits
+
+AFFINE = np.diag([-0.8, -0.8, 2, 1])
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    return write_lits(tmp_path)
+
+
+def test_pairs(tmp_path, arrays):
+    pairs = Volumes(tmp_path, num_classes=3)
+    names = [f"volume-{case}/000{z}" for case in (0, 10) for z in range(3)]
+    assert pairs.names == names and len(pairs) == 6 and pairs.channels == 1
+    assert pairs.groups == ["volume-0"] * 3 + ["volume-10"] * 3
+    hu, labels = arrays["volume-10"]
+    image, mask = pairs[4]
+    assert image.shape == (10, 12, 1) and image.dtype == mask.dtype == np.uint8
+    np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "liver"))
+    np.testing.assert_array_equal(mask, labels[:, :, 1].T)
+
+    _, mask = Volumes(tmp_path).read(4, (5, 5))
+    np.testing.assert_array_equal(mask, labels[:, :, 1].T > 0)
+    image, _ = Volumes(tmp_path, window="bone")[4]
+    np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "bone"))
+
+
+def test_subset(tmp_path, arrays):
+    pairs = Volumes(tmp_path)
+    part = pairs.subset(["volume-10/0001", "volume-0/0002"])
+    assert len(part) == 2 and part.groups == ["volume-10", "volume-0"]
+    np.testing.assert_array_equal(part[0][0], pairs[4][0])
+    with pytest.raises(ValueError, match="like volume-0/0000. Not there: volume-0/9"):
+        pairs.subset(["volume-0/0001", "volume-0/9"])
+
+
+def test_batches(tmp_path, arrays):
+    source = Cache(Volumes(tmp_path, 3), (8, 8))
+    images, masks = next(iter(pipeline(source, 6)))
+    assert images.shape == (6, 8, 8, 1) and masks.shape == (6, 8, 8, 3)
+
+
+def test_each_file_is_read_once(tmp_path, monkeypatch):
+    write_lits(tmp_path, "012")
+    read = []
+    unscaled = nibabel.arrayproxy.ArrayProxy.get_unscaled
+
+    def count(proxy):
+        read.append(proxy.file_like)
+        return unscaled(proxy)
+
+    monkeypatch.setattr(nibabel.arrayproxy.ArrayProxy, "get_unscaled", count)
+    pairs = Volumes(tmp_path)
+    assert not read
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(pairs.__getitem__, range(6)))
+    assert len(read) == len(set(read)) == 4
+    # The third volume takes the place of the first, which the second outlives.
+    for index, count in ((5, 4), (6, 6), (3, 6), (0, 8)):
+        assert pairs[index][0].any() and len(read) == count
+
+
+def test_memory_is_given_back(tmp_path, arrays):
+    pairs = Volumes(tmp_path)
+    assert pairs[0]
+    alive = weakref.ref(pairs)
+    del pairs  # No cycle of references keeps it until the next collection.
+    assert alive() is None
+
+
+def test_nested_folders_and_plain_files(tmp_path, arrays):
+    for batch, case in (("Training Batch 1", "0"), ("Training Batch 2", "10")):
+        (tmp_path / batch).mkdir()
+        image = tmp_path / f"volume-{case}.nii.gz"
+        nibabel.load(image).to_filename(tmp_path / batch / image.name[:-3])
+        image.unlink()
+        labels = tmp_path / f"segmentation-{case}.nii.gz"
+        labels.rename(tmp_path / batch / labels.name)
+    pairs = Volumes(tmp_path, 3)
+    assert sorted(set(pairs.groups)) == ["volume-0", "volume-10"]
+    np.testing.assert_array_equal(pairs[5][1], arrays["volume-10"][1][:, :, 2].T)
+
+
+def test_decathlon(tmp_path, arrays):
+    for folder, kind in (("imagesTr", "volume"), ("labelsTr", "segmentation")):
+        (tmp_path / folder).mkdir()
+        source = tmp_path / f"{kind}-0.nii.gz"
+        source.rename(tmp_path / folder / "liver_0 ä.nii.gz")
+        (tmp_path / folder / "._liver_0 ä.nii.gz").write_bytes(b"of a Mac")
+    pairs = Volumes(tmp_path, 3)
+    assert pairs.names[1] == "liver_0 ä/0001"
+    np.testing.assert_array_equal(pairs[1][1], arrays["volume-0"][1][:, :, 1].T)
+
+
+def test_files(tmp_path, arrays):
+    (tmp_path / "segmentation-10.nii.gz").rename(tmp_path / "segmentation-7.nii.gz")
+    with pytest.raises(FileNotFoundError, match="labels of .*volume-10.nii.gz"):
+        Volumes(tmp_path)
+    (tmp_path / "volume-10.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match="image of .*segmentation-7.nii.gz"):
+        Volumes(tmp_path)
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again/volume-0.nii").write_bytes(b"")
+    with pytest.raises(ValueError, match="volume-0.nii.gz and .*again/volume-0.nii"):
+        Volumes(tmp_path)
+    with pytest.raises(FileNotFoundError, match="imagesTr .*Found none"):
+        case_files(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="num_classes 1 or 3. Received: 2"):
+        Volumes(tmp_path, num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "affine", "message"),
+    [
+        (np.zeros((12, 10, 4), "uint8"), AFFINE, r"\(12, 10, 3\). .*\(12, 10, 4\)"),
+        (
+            np.zeros((12, 10, 3), "uint8"),
+            AFFINE + [[0.02, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4],
+            "affine of .*corners up to 0.22 mm apart",
+        ),
+        (np.full((12, 10, 3), 3, "uint8"), AFFINE, "Received: 3 in slice 1 of"),
+        (np.full((12, 10, 3), -1, "int16"), AFFINE, "Received: -1 in slice 1 of"),
+        (np.full((12, 10, 3), 0.5, "float32"), AFFINE, "Received: 0.5 in slice 1 of"),
+        (np.full((12, 10, 3), np.nan, "float32"), AFFINE, "NaN .* in slice 1 of"),
+    ],
+)
+def test_unfit_labels(tmp_path, arrays, labels, affine, message):
+    path = tmp_path / "segmentation-0.nii.gz"
+    nibabel.Nifti1Image(labels, affine).to_filename(path)
+    with pytest.raises(ValueError, match=message) as error:
+        Volumes(tmp_path)[1]
+    assert "segmentation-0.nii.gz" in str(error.value)
+
+
+def test_labels_in_another_order_of_axes(tmp_path, arrays):
+    """Files that lie on each other may be stored differently."""
+    path = tmp_path / "segmentation-0.nii.gz"
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    assert (image.affine != AFFINE).any()
+    affine = image.affine
+    affine[:3, 3] += 0.05
+    nibabel.Nifti1Image(np.asarray(image.dataobj), affine).to_filename(path)
+    assert Volume(path).shape == (12, 10, 3)
+    _, mask = Volumes(tmp_path, 3)[1]
+    np.testing.assert_array_equal(mask, arrays["volume-0"][1][:, :, 1].T)
