@@ -130,7 +130,7 @@ def _builder(name, data_dir):
     if not {"image", "mask"} | names <= set(features):
         raise ValueError(
             "Expected the features image, mask and name (or volume and slice) in "
-            f"{name}. Received: {', '.join(features)}"
+            f"{name}. Received: {', '.join(sorted(features))}"
         )
     return builder
 

@@ -47,6 +47,26 @@ def test_byte_order(folder):
     np.testing.assert_array_equal(image[..., 0], values)
 
 
+@pytest.mark.parametrize(("mode", "suffix"), [("P", "png"), ("CMYK", "tif")])
+def test_colours_stored_otherwise(folder, mode, suffix):
+    expected = np.zeros((40, 40, 3), "uint8")
+    expected[10:] = (255, 0, 0)
+    (folder / "images/case 02.png").unlink()
+    path = folder / f"images/case 02.{suffix}"
+    Image.fromarray(expected).convert(mode).save(path)
+    np.testing.assert_array_equal(Folder(folder)[2][0], expected)
+
+
+def test_names_of_any_letters(folder):
+    expected = Folder(folder)[1]
+    for part in ("images", "masks"):
+        (folder / part / "case 01.png").rename(folder / part / "Fall ü 腸.png")
+    pairs = Folder(folder)
+    (found,) = pairs.subset(["Fall ü 腸"])
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
 def test_rotated_by_exif(folder):
     path = folder / "images/case 03.jpg"
     image = np.asarray(Image.open(path))
