@@ -48,9 +48,6 @@ Split = Annotated[
         "effisegnet, official, pranet. Default: 80/10/10, drawn by --seed."
     ),
 ]
-CheckedSplit = Annotated[
-    str | None, typer.Option(help="As for train. Default: all pairs as they are.")
-]
 Classes = Annotated[
     int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
 ]
@@ -220,7 +217,9 @@ def predict(
 @app.command()
 def check(
     data: DataArgument,
-    split: CheckedSplit = None,
+    split: Annotated[
+        str | None, typer.Option(help="As for train. Default: all pairs, undivided.")
+    ] = None,
     num_classes: Classes = 1,
     seed: Seed = 0,
     as_json: Json = False,
@@ -231,8 +230,11 @@ def check(
     def run():
         from keras_pamunet import data as sources
 
-        parts = _parts(data, split, num_classes, seed)
-        return sources.examine(parts.values(), not (quiet or as_json))
+        if split is None:
+            parts = [sources.open_source(data, num_classes)]
+        else:
+            parts = sources.open_splits(data, split, num_classes, seed).values()
+        return sources.examine(parts, not (quiet or as_json))
 
     if as_json:
         try:
@@ -290,10 +292,11 @@ def show(
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "sheet.png"
     ),
-    split: CheckedSplit = None,
+    split: Split = None,
     part: Annotated[
-        str, typer.Option(help="Of the split: train, validation or test.")
-    ] = "train",
+        str | None,
+        typer.Option(help="train, validation or test of the split. Default: all."),
+    ] = None,
     count: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 8,
     num_classes: Classes = 1,
     seed: Seed = 0,
@@ -301,10 +304,14 @@ def show(
     """Draw pairs of a data set, as they are and augmented."""
 
     def run():
+        from keras_pamunet.data import open_source, open_splits
         from keras_pamunet.show import show
 
-        parts = _parts(data, split, num_classes, seed)
-        show(_part(parts, part if split else "all"), output, count, seed)
+        if part is None:
+            source = open_source(data, num_classes)
+        else:
+            source = _part(open_splits(data, split, num_classes, seed), part)
+        show(source, output, count, seed)
 
     _call(run)
     rich.print(f"Picture: [bold]{output}[/bold]")
@@ -330,15 +337,6 @@ def info(
         return
     for name, value in facts.items():
         rich.print(f"{name:15} {value or 'as configured in Keras'}")
-
-
-def _parts(data, split, num_classes, seed):
-    """The sources of a split by part, or all pairs in one."""
-    from keras_pamunet.data import open_source, open_splits
-
-    if split is None:
-        return {"all": open_source(data, num_classes)}
-    return open_splits(data, split, num_classes, seed)
 
 
 def _part(parts, part):

@@ -58,10 +58,10 @@ def test_split(folder, tmp_path):
 def test_show(folder, tmp_path):
     split, sheet = tmp_path / "split.json", tmp_path / "new/sheet.png"
     save_split(split, {"train": ["case 00"], "validation": ["case 02"]})
-    options = ("--split", split, "-o", sheet)
-    done = run("show", folder, *options, "--part", "test")
+    options = ("--split", split, "-o", sheet, "--part")
+    done = run("show", folder, *options, "test")
     assert done.exit_code == 1 and "('train', 'validation')" in done.stderr
-    assert run("show", folder, *options).exit_code == 0
+    assert run("show", folder, *options, "train").exit_code == 0
     panels = np.asarray(Image.open(sheet)).astype(int)
     assert panels.shape == (256 + 22, 6 * (256 + 4), 3)
     image, mask, overlay, changed, _, _ = np.split(panels[:256], 6, axis=1)

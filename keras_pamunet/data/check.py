@@ -82,8 +82,8 @@ def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
         sizes["{}x{}".format(*mask.shape)] += 1
     duplicates = _duplicates(seen)
     errors += [
-        f"Expected an image in one part of a split. Received: the same one "
-        f"in {one.name} and {other.name}"
+        "Expected an image in one part of a split. Received: the same one in "
+        f"{one.name} and {other.name}"
         for one, other in duplicates
         if one.part != other.part
     ]

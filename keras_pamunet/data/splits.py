@@ -254,7 +254,8 @@ def _read_json(path):
     if (
         not isinstance(split, dict)
         or not {"train"} <= set(split) <= set(PARTS)
-        or not all(isinstance(names, list) and names for names in split.values())
+        or not all(isinstance(names, list) for names in split.values())
+        or not all({*map(type, names)} == {str} for names in split.values())
     ):
         raise ValueError(
             f"Expected lists of names by part, train and of {PARTS[1:]}, in {path}."

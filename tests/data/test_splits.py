@@ -95,7 +95,13 @@ def test_split_file(tmp_path):
     save_split(path, {"train": ["a"], "test": ["a"]})
     with pytest.raises(ValueError, match="Received: a in train and in test"):
         load_split(path)
-    for text in ('{"train": ["a"', '{"test": ["a"]}', '{"train": []}', "[1]"):
+    for text in (
+        '{"train": ["a"',
+        '{"test": ["a"]}',
+        '{"train": []}',
+        '{"train": [[1]]}',
+        "[1]",
+    ):
         path.write_text(text)
         with pytest.raises(ValueError, match="split.json"):
             load_split(path)

@@ -27,8 +27,8 @@ class KvasirSeg(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    Nothing is to be done with a network. Without one, put {URL}
-    or the folder that it holds, `Kvasir-SEG`, into the manual folder.
+    With a network there is nothing to do. Without one, put {URL}
+    or the folder `Kvasir-SEG` that it holds into the manual folder.
     """
 
     def _info(self) -> tfds.core.DatasetInfo:
