@@ -81,4 +81,5 @@ def test_show_deep_images(tmp_path):
 
     show(Deep(1), tmp_path / "sheet.png")
     image = np.asarray(Image.open(tmp_path / "sheet.png"))[:256, :256]
-    assert image.min() < 20 and image.max() > 235 and 60 < image.mean() < 200
+    assert image.min() < 20 and image.max() > 235
+    assert np.isin(image, (0, 255)).mean() < 0.05  # Little is cut off.
