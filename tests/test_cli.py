@@ -69,6 +69,7 @@ def test_show(folder, tmp_path):
     assert abs(np.mean(mask[:, :256] == 255) - expected) < 0.01
     differs = (image != overlay).any(axis=-1).mean()
     assert 0 < differs < 0.1 < (image != changed).any(axis=-1).mean()
+    assert run("show", tmp_path / "nowhere", "-o", sheet).exit_code == 1
     assert run("show", folder, "-o", sheet, "--count", 3).exit_code == 0
     assert np.asarray(Image.open(sheet)).shape[0] == 3 * (256 + 22)
 
