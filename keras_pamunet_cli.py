@@ -35,20 +35,27 @@ class Attention(StrEnum):
     none = "none"
 
 
-Data = Annotated[
-    str,
-    typer.Option(help="Folder with images/ and masks/, or 'phantom' for drawn ones."),
-]
+DATA_HELP = (
+    "Folder with images/ and masks/, 'tfds:NAME' for a set prepared by TensorFlow "
+    "Datasets, or 'phantom' for drawn ones."
+)
+Data = Annotated[str, typer.Option(help=DATA_HELP)]
+DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Split in the data's splits/. Default: 80/10/10, drawn by --seed."
+        help="A .json file, a split in the data's splits/, or one of Kvasir-SEG: "
+        "effisegnet, official, pranet. Default: 80/10/10, drawn by --seed."
     ),
+]
+Classes = Annotated[
+    int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
 ]
 Model = Annotated[
     str, typer.Option(help="A run folder, a .keras file or the name of a preset.")
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -99,9 +106,7 @@ def train(
     input_range: Annotated[
         tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
     ] = (0, 255),
-    num_classes: Annotated[
-        int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
-    ] = 1,
+    num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -172,11 +177,10 @@ def evaluate(
         parts = sources.open_splits(
             settings["data"], settings["split"], network.num_classes, settings["seed"]
         )
-        if part not in parts:
-            raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
+        source = _part(parts, part)
         height, width = network.input_shape[1:3]
         shape = (height or size or 128, width or size or 128)
-        pairs = sources.Cache(parts[part], shape)
+        pairs = sources.Cache(source, shape)
         sources.check([pairs], not quiet)
         return evaluation.evaluate(
             network, pairs, output, progress=not quiet, part=part
@@ -211,8 +215,111 @@ def predict(
 
 
 @app.command()
+def check(
+    data: DataArgument,
+    split: Annotated[
+        str | None, typer.Option(help="As for train. Default: all pairs, undivided.")
+    ] = None,
+    num_classes: Classes = 1,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at every pair of a data set. Exit code 1 if any cannot be used."""
+
+    def run():
+        from keras_pamunet import data as sources
+
+        if split is None:
+            parts = [sources.open_source(data, num_classes)]
+        else:
+            parts = sources.open_splits(data, split, num_classes, seed).values()
+        return sources.examine(parts, not (quiet or as_json))
+
+    if as_json:
+        try:
+            report = run()
+        except (ValueError, OSError) as error:
+            report = {"pairs": 0, "errors": [str(error)]}
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        report = _call(run)
+        _show_report(report)
+    if report["errors"]:
+        raise typer.Exit(1)
+
+
+@app.command("split")
+def divide(
+    data: DataArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .json file.")
+    ] = Path("split.json"),
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validation: write split-1.json, ...", min=2),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw a split, 80/10/10, and keep it. Volumes are not divided."""
+
+    def run():
+        from keras_pamunet.data import open_source, splits
+
+        source = open_source(data)
+        groups = splits.groups_of(source)
+        if folds is None:
+            drawn = {output: splits.ratio_split(source.names, groups, seed=seed)}
+        else:
+            drawn = {
+                output.with_stem(f"{output.stem}-{number}"): fold
+                for number, fold in enumerate(
+                    splits.k_fold_split(source.names, groups, folds, seed), 1
+                )
+            }
+        for path, split in drawn.items():
+            splits.save_split(path, split)
+        return drawn
+
+    for path, split in _call(run).items():
+        sizes = ", ".join(f"{part} {len(names)}" for part, names in split.items())
+        rich.print(f"[bold]{path}[/bold]: {sizes}")
+
+
+@app.command()
+def show(
+    data: DataArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
+        "sheet.png"
+    ),
+    split: Split = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="train, validation or test of the split. Default: all."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 8,
+    num_classes: Classes = 1,
+    seed: Seed = 0,
+) -> None:
+    """Draw pairs of a data set, as they are and augmented."""
+
+    def run():
+        from keras_pamunet.data import open_source, open_splits
+        from keras_pamunet.show import show
+
+        if part is None:
+            source = open_source(data, num_classes)
+        else:
+            source = _part(open_splits(data, split, num_classes, seed), part)
+        show(source, output, count, seed)
+
+    _call(run)
+    rich.print(f"Picture: [bold]{output}[/bold]")
+
+
+@app.command()
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show versions, without loading a back end."""
     facts = {
@@ -230,6 +337,12 @@ def info(
         return
     for name, value in facts.items():
         rich.print(f"{name:15} {value or 'as configured in Keras'}")
+
+
+def _part(parts, part):
+    if part not in parts:
+        raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
+    return parts[part]
 
 
 def _call(run, interrupted: str = "") -> Any:
@@ -258,3 +371,21 @@ def _show(result, folder):
         rich.print(f"Numbers per image: {folder / 'metrics.json'}")
         for picture in sorted((folder / "pictures").glob("*.png")):
             rich.print(f"Picture: {picture}")
+
+
+def _show_report(report):
+    from keras_pamunet.data.check import complaints
+
+    sizes = list(report["sizes"].items())
+    print(f"{report['pairs']} pairs, {len(sizes)} sizes (height x width)")
+    for size, count in sizes[:5]:
+        print(f"{count:8} of {size}")
+    table = Table("foreground", "masks", "")
+    most = max(*report["foreground"].values(), 1)
+    for share, count in report["foreground"].items():
+        table.add_row(share, str(count), "█" * round(30 * count / most))
+    rich.print(table)
+    for message in complaints(report):
+        typer.secho(f"Warning: {message}", fg="yellow")
+    for error in report["errors"]:
+        typer.secho(f"Error: {error}", fg="red")

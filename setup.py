@@ -20,11 +20,15 @@ EXTRAS = {
     "jax": ["jax>=0.7"],
     "torch": ["torch>=2.6"],
     "beam": ["apache-beam>=2.60"],
+    "data": ["tensorflow-datasets>=4.9.9"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tensorflow-cpu"],
     *EXTRAS["jax"],
+    *EXTRAS["beam"],
+    *EXTRAS["data"],
     "build>=1.2",
+    "dill>=0.4",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "pytest>=8.3",
@@ -43,7 +47,10 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["keras_pamunet*"]), "keras_pamunet.presets"],
     package_dir={"keras_pamunet.presets": "hub"},
-    package_data={"keras_pamunet.presets": ["*/*"]},
+    package_data={
+        "keras_pamunet.presets": ["*/*"],
+        "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
+    },
     py_modules=["keras_pamunet_cli"],
     entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:app"]},
     install_requires=[

@@ -46,7 +46,7 @@ def train(
     an interrupted run, and ends with the same weights.
 
     Args:
-        data: folder with `images/` and `masks/`, or `"phantom"`.
+        data: see `keras_pamunet.data.open_source`.
         output: the run folder. Defaults to `runs/<data>-<recipe>`. It gets
             `config.json`, `history.csv`, TensorBoard logs in `logs/`, `model.keras`
             (the epoch of the best validation Dice), `metrics.json` and `pictures/`.
@@ -141,7 +141,7 @@ def train(
     result = evaluate(
         model, parts[part], output, settings["batch_size"], progress=progress, part=part
     )
-    state.path.unlink()
+    state.path.unlink(missing_ok=True)  # There is none after a single epoch.
     return result
 
 

@@ -1,5 +1,7 @@
+import io
 import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -38,3 +40,31 @@ def folder(tmp_path):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def kvasir_zip(tmp_path_factory):
+    """A folder with a zip like that of Kvasir-SEG, of seven drawn images."""
+    root = tmp_path_factory.mktemp("manual")
+    phantom = Phantom(7, 40)
+    with ZipFile(root / "kvasir-seg.zip", "w") as archive:
+        for name, (image, mask) in zip(phantom.names, phantom):
+            for part, pixels in (("images", image), ("masks", 255 * mask)):
+                jpeg = io.BytesIO()
+                pixels = np.broadcast_to(pixels.reshape(40, 40, -1), (40, 40, 3))
+                Image.fromarray(pixels).save(jpeg, "jpeg")
+                archive.writestr(f"Kvasir-SEG/{part}/{name}.jpg", jpeg.getvalue())
+    return root
+
+
+@pytest.fixture(scope="session")
+def tfds_dir(tmp_path_factory, kvasir_zip):
+    """A folder where TFDS has prepared those seven as `kvasir_seg`."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    root = tmp_path_factory.mktemp("tfds")
+    tfds.builder(
+        "kvasir_seg", data_dir=root, file_format="array_record"
+    ).download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=kvasir_zip)
+    )
+    return root

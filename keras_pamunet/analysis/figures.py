@@ -1,5 +1,7 @@
 """Pictures of images, masks and attention, drawn with OpenCV."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -73,6 +75,42 @@ def comparison(
         heat = cv2.applyColorMap(_panel(grey), cv2.COLORMAP_INFERNO)[..., ::-1]
         panels.append(("attention", cv2.addWeighted(image, 0.35, heat, 0.65, 0)))
     return np.concatenate([_labelled(panel, text) for text, panel in panels], axis=1)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[str, np.ndarray, np.ndarray]]],
+) -> np.ndarray:
+    """Rows of panels, image | mask | overlay for each pair of a row.
+
+    Args:
+        rows: for each row its pairs: title, image `(height, width, 3)` uint8 and mask
+            `(height, width)` of labels.
+
+    Returns:
+        The picture, `(height, width, 3)` uint8.
+    """
+    strips = []
+    for row in rows:
+        panels = []
+        for title, image, mask in row:
+            image, mask = _panel(image), _panel(mask, nearest=True)
+            grey = (mask * (255 // max(mask.max(), 1)))[..., np.newaxis].repeat(3, -1)
+            overlay = outline(image, mask, TRUTH_COLOUR)
+            panels += [(title[:30], image), ("mask", grey), ("overlay", overlay)]
+        strips.append(
+            np.concatenate([_labelled(p, text) for text, p in panels], axis=1)
+        )
+    width = max(strip.shape[1] for strip in strips)
+    return np.concatenate(
+        [
+            np.pad(
+                strip,
+                ((0, 0), (0, width - strip.shape[1]), (0, 0)),
+                constant_values=255,
+            )
+            for strip in strips
+        ]
+    )
 
 
 def _panel(pixels, nearest=False):

@@ -1,13 +1,27 @@
+from contextlib import suppress
+
 from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.cache import Cache
-from keras_pamunet.data.check import check
+from keras_pamunet.data.check import check, examine
 from keras_pamunet.data.folder import Folder
 from keras_pamunet.data.phantom import Phantom
 from keras_pamunet.data.pipeline import pipeline
-from keras_pamunet.data.splits import open_splits
+from keras_pamunet.data.source import open_source
+from keras_pamunet.data.splits import (
+    k_fold_split,
+    load_split,
+    open_splits,
+    ratio_split,
+    save_split,
+)
+from keras_pamunet.data.tfds_source import TfdsSource
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import Volumes
 from keras_pamunet.data.windows import WINDOWS, apply_window
+
+with suppress(ImportError):  # Tells TFDS, if it is there, of the builders.
+    import keras_pamunet.data.kvasir_seg
+    import keras_pamunet.data.lits  # noqa: F401
 
 __all__ = [
     "WINDOWS",
@@ -15,10 +29,17 @@ __all__ = [
     "Cache",
     "Folder",
     "Phantom",
+    "TfdsSource",
     "Volume",
     "Volumes",
     "apply_window",
     "check",
+    "examine",
+    "k_fold_split",
+    "load_split",
+    "open_source",
     "open_splits",
     "pipeline",
+    "ratio_split",
+    "save_split",
 ]

@@ -24,6 +24,7 @@ class Cache:
         self.source = source
         self.size = tuple(size)
         self.names = source.names
+        self.groups = source.groups
         self.channels = source.channels
         self.num_classes = source.num_classes
         self.max_bytes = max_bytes

@@ -1,46 +1,161 @@
 """Looks at every pair of a data set before work on it begins."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Any
 
+import cv2
+import numpy as np
 import rich.progress
+
+from keras_pamunet.data.pairs import some
+
+# Ends of the histogram's bins, shares of foreground.
+BINS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
+# Bits of the 256 of a fingerprint in which near-duplicates may differ. In Kvasir-SEG
+# the near-duplicates differ in up to 10, the next pair of images in 31.
+MAX_DISTANCE = 16
 
 
 def check(sources: Iterable[Any], progress: bool = True) -> None:
     """Reads every pair once, and names all that are unfit for use.
 
     Args:
-        sources: `Folder`, `Cache` or other sources of pairs.
+        sources: the parts of a split: `Folder`, `Cache` or other sources of pairs.
         progress: whether to show a progress bar.
 
     Raises:
         ValueError: names the pairs that cannot be used and says why.
 
     Warns:
-        UserWarning: names the pairs with an empty mask.
+        UserWarning: names the pairs with an empty mask, and those that look the same.
     """
-    problems, empty = [], []
-    pairs = [(source, index) for source in sources for index in range(len(source))]
-    for source, index in rich.progress.track(
+    report = examine(sources, progress)
+    errors, count = report["errors"], report["pairs"]
+    if errors:
+        lines = "\n".join(f"  {error}" for error in errors[:20])
+        more = f"\n  and {len(errors) - 20} more" if len(errors) > 20 else ""
+        raise ValueError(
+            f"{len(errors)} of {count} pairs cannot be used:\n{lines}{more}"
+        )
+    for message in complaints(report):
+        warnings.warn(message, stacklevel=2)
+
+
+def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
+    """Reads every pair once, to the end whatever is found, and reports.
+
+    Args:
+        sources: the parts of a split, or one source for the whole set. The same image
+            in two parts is an error.
+        progress: whether to show a progress bar.
+
+    Returns:
+        `"pairs"`, their number; `"errors"`, what is wrong with each that cannot be
+        used; `"empty"`, names of those with an empty mask; `"duplicates"`, pairs of
+        names whose images are the same to the pixel; `"near_duplicates"`, pairs of
+        names whose images look the same, but for those within a group or, where there
+        are several parts, within a part; `"sizes"`, the number of images of each
+        `"<height>x<width>"`; `"foreground"`, the number of masks by share of
+        foreground, with the bins' ends in per cent.
+    """
+    sources = list(sources)
+    pairs = [
+        (part, source, index)
+        for part, source in enumerate(sources)
+        for index in range(len(source))
+    ]
+    errors, shares, seen, sizes = [], [], [], Counter()
+    for part, source, index in rich.progress.track(
         pairs, "Checking the data", disable=not progress, transient=True
     ):
         try:
-            _, mask = source[index]
+            image, mask = source[index]
         except ValueError as error:
-            problems.append(str(error))
-        else:
-            if not mask.any():
-                empty.append(source.names[index])
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems[:20])
-        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise ValueError(
-            f"{len(problems)} of {len(pairs)} pairs cannot be used:\n{lines}{more}"
+            errors.append(str(error))
+            continue
+        group = source.groups[index] if source.groups else None
+        seen.append(_Seen(source.names[index], part, group, image))
+        shares.append(np.count_nonzero(mask) / mask.size)
+        sizes["{}x{}".format(*mask.shape)] += 1
+    duplicates = _duplicates(seen)
+    errors += [
+        "Expected an image in one part of a split. Received: the same one in "
+        f"{one.name} and {other.name}"
+        for one, other in duplicates
+        if one.part != other.part
+    ]
+    counts, _ = np.histogram(shares, BINS)
+    return {
+        "pairs": len(pairs),
+        "errors": errors,
+        "empty": [item.name for item, share in zip(seen, shares) if not share],
+        "duplicates": _names(duplicates),
+        "near_duplicates": _names(_near_duplicates(seen, len(sources) > 1)),
+        "sizes": dict(sizes.most_common()),
+        "foreground": {
+            f"{100 * low:g}-{100 * high:g} %": int(count)
+            for low, high, count in zip(BINS, BINS[1:], counts)
+        },
+    }
+
+
+def complaints(report: dict[str, Any]) -> list[str]:
+    """What `examine` found that is odd but can be used, in sentences."""
+    count, messages = report["pairs"], []
+    if report["empty"]:
+        messages.append(
+            f"{len(report['empty'])} of {count} masks are empty: "
+            f"{some(report['empty'], 20)}"
         )
-    if empty:
-        warnings.warn(
-            f"{len(empty)} of {len(pairs)} masks are empty: {', '.join(empty[:20])}"
-            + (" …" if len(empty) > 20 else ""),
-            stacklevel=2,
+    for kind, what in (("duplicates", "are"), ("near_duplicates", "look")):
+        found = [" ~ ".join(names) for names in report[kind]]
+        if found:
+            messages.append(
+                f"{len(found)} pairs of images {what} the same: {some(found, 20)}"
+            )
+    return messages
+
+
+class _Seen:
+    """What is kept of an image to find it again."""
+
+    def __init__(self, name, part, group, image):
+        self.name, self.part, self.group = name, part, group
+        self.digest = blake2b(image.tobytes(), digest_size=16).digest()
+        grey = cv2.resize(
+            image.mean(axis=2, dtype="float32"), (17, 16), interpolation=cv2.INTER_AREA
         )
+        # Does it get brighter to the right? 256 answers, in four integers.
+        self.fingerprint = np.packbits(grey[:, 1:] > grey[:, :-1]).view("uint64")
+        self.flat = np.ptp(grey) == 0
+
+
+def _duplicates(seen):
+    """Pairs of the same image. An image of one value is no one's double."""
+    first = {}
+    pairs = [(first.setdefault(one.digest, one), one) for one in seen if not one.flat]
+    return [(one, other) for one, other in pairs if one is not other]
+
+
+def _near_duplicates(seen, several_parts):
+    """Each image that looks like one before it, with the first such one."""
+    seen = [one for one in seen if not one.flat]
+    fingerprints = np.array([one.fingerprint for one in seen])
+    pairs = []
+    for index, one in enumerate(seen):
+        bits = np.bitwise_count(fingerprints[:index] ^ one.fingerprint).sum(axis=1)
+        for other in (seen[near] for near in np.flatnonzero(bits <= MAX_DISTANCE)):
+            together = one.group is not None and one.group == other.group
+            if several_parts:
+                together |= one.part == other.part
+            if not together and one.digest != other.digest:
+                pairs.append((other, one))
+                break
+    return pairs
+
+
+def _names(pairs):
+    return [[one.name, other.name] for one, other in pairs]

@@ -1,14 +1,15 @@
-from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from keras_pamunet.data.pairs import Pairs, some
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
-class Folder:
+class Folder(Pairs):
     """Images and masks in two folders, paired by file stem.
 
     Args:
@@ -56,16 +57,10 @@ class Folder:
                 raise FileNotFoundError(
                     f"Expected one {kind} for each of the {len(files)} files like "
                     f"{files[Path(missing[0]).stem]}. Missing for {len(missing)}: "
-                    f"{_some(missing)}"
+                    f"{some(missing)}"
                 )
         self.names = sorted(self._images)
         self.channels = channels or _decode(self._images[self.names[0]]).shape[2]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.read(index)
 
     def read(
         self, index: int, size: tuple[int, int] | None = None
@@ -95,22 +90,6 @@ class Folder:
                 f"{image.shape[2]} channels in {image_path}"
             )
         return image, mask
-
-    def subset(self, names: Iterable[str]) -> "Folder":
-        """The pairs of these names only, in their order.
-
-        Raises:
-            ValueError: if a name is not in the folder.
-        """
-        names = list(names)
-        unknown = [name for name in names if name not in self._images]
-        if unknown:
-            raise ValueError(
-                f"Expected names of images in {self.root}. Not there: {_some(unknown)}"
-            )
-        part = object.__new__(Folder)
-        part.__dict__.update(self.__dict__, names=names)
-        return part
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -215,7 +194,7 @@ def _labels(path, num_classes):
     values = np.unique(mask)
     raise ValueError(
         f"Expected a mask of {expected}. Received: {len(values)} values "
-        f"({_some(values.tolist())}) in {path}"
+        f"({some(values.tolist())}) in {path}"
     )
 
 
@@ -229,8 +208,3 @@ def _open(path):
             yield image
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"Cannot read {path}: {error}") from error
-
-
-def _some(items, most=5):
-    text = ", ".join(map(str, items[:most]))
-    return text + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -1,10 +1,10 @@
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 
+from keras_pamunet.data.pairs import Pairs
 
-class Phantom:
+
+class Phantom(Pairs):
     """Drawn images that look a little like polyps, for demos and tests.
 
     Each image is a reddish, unevenly lit, textured background with one to three
@@ -35,12 +35,6 @@ class Phantom:
         self.seed = seed
         self.names = [f"phantom_{index:04}" for index in range(count)]
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.read(index)
-
     def read(
         self, index: int, size: tuple[int, int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -69,12 +63,6 @@ class Phantom:
         image = image + soft * 12 * _texture(rng, side, 1)
         image = image + rng.normal(0, 4, image.shape)
         return np.clip(image, 0, 255).astype("uint8"), mask
-
-    def subset(self, names: Iterable[str]) -> "Phantom":
-        """The images of these names only, in their order."""
-        part = Phantom(0, self.size, self.seed)
-        part.names = list(names)
-        return part
 
 
 def _texture(rng, side, scale):

@@ -20,7 +20,9 @@ def pipeline(
 ) -> grain.IterDataset:
     """Batches for `model.fit`, `evaluate` and `predict`.
 
-    The batches depend on the seed alone, not on the number of threads.
+    The batches depend on the seed alone, not on the number of threads, nor of worker
+    processes if `mp_prefetch` is called on the result. The state of its iterator,
+    `get_state()` and `set_state(state)`, goes on in mid-epoch.
 
     Args:
         source: pairs of one size: a `Cache`, or any sequence of images

@@ -1,32 +1,43 @@
 """Which pairs are for training, validation and test."""
 
+import json
+import warnings
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_pamunet.data.folder import Folder
-from keras_pamunet.data.phantom import Phantom
+from keras_pamunet.data.pairs import some
+from keras_pamunet.data.source import open_source
 
 PARTS = ("train", "validation", "test")
+KVASIR_SEG = Path(__file__).parent / "kvasir_seg"
 
 
 def open_splits(
     data: str | Path = "phantom",
-    split: str | None = None,
+    split: str | Path | None = None,
     num_classes: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Opens a data set, divided into its parts.
 
+    A split that names no validation pairs gets a tenth of its training pairs for
+    them, drawn by the seed. What is drawn keeps the pairs of a group (the slices of a
+    volume) and the known near-duplicates of Kvasir-SEG together.
+
     Args:
-        data: folder with `images/` and `masks/`, or `"phantom"`.
-        split: name of a split in the folder's `splits/`: the files that start with
-            it and end with `train.txt`, `validation.txt` (or `val.txt`) and
-            `test.txt` hold a name a line. By default 80 % of the pairs are for
-            training, 10 % for validation and 10 % for test, drawn by the seed.
+        data: see `open_source`.
+        split: a file that `save_split` wrote, or the name of a split: of one in the
+            folder's `splits/`, where the files that start with the name and end with
+            `train.txt`, `validation.txt` (or `val.txt`) and `test.txt` hold a name a
+            line, or of a published split of Kvasir-SEG, `"effisegnet"` (800, 100 and
+            100 pairs), `"official"` (880, none and 120) or `"pranet"` (900, none and
+            100). By default `ratio_split` draws one.
         num_classes: see `Folder`.
-        seed: of the drawn split.
+        seed: of what is drawn.
 
     Returns:
         Sources by name, `"train"`, `"validation"` and, if the split has one,
@@ -35,61 +46,249 @@ def open_splits(
     Raises:
         ValueError: if there is no such split, a part of it is empty or two of its
             parts overlap.
+
+    Warns:
+        UserWarning: names the near-duplicates that stand in two parts.
     """
-    source = Phantom() if str(data) == "phantom" else Folder(data, None, num_classes)
+    source = open_source(data, num_classes)
+    groups = groups_of(source)
     if split is None:
-        order = np.random.default_rng(seed).permutation(source.names).tolist()
-        held_out = max(len(order) // 10, 1)
-        if len(order) < 3:
-            raise ValueError(
-                f"Expected at least 3 pairs to divide. Received: {len(order)} in {data}"
-            )
-        names = {
-            "test": order[:held_out],
-            "validation": order[held_out : 2 * held_out],
-            "train": order[2 * held_out :],
-        }
+        names = ratio_split(source.names, groups, seed=seed)
     else:
-        names = _read_split(Path(data) / "splits", split)
-    _check_overlap(names)
+        names = _find_split(data, split)
+        _check_split(names, dict(zip(source.names, source.groups or [])), split)
+        if "validation" not in names:
+            group = dict(zip(source.names, groups))
+            drawn = [group.get(name, name) for name in names["train"]]
+            names |= ratio_split(names["train"], drawn, (0.9, 0.1, 0), seed)
     return {part: source.subset(names[part]) for part in PARTS if part in names}
 
 
-def _read_split(folder, split):
+def ratio_split(
+    names: Sequence[str],
+    groups: Sequence[str] | None = None,
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Draws a split by shares of the groups.
+
+    Args:
+        names: of the pairs.
+        groups: the patient, volume or sequence of each name. None of them is divided.
+            By default each pair is a group.
+        ratios: of training, validation and test, 1 together. A part with a ratio of 0
+            is left out, any other gets a group at least.
+        seed: of the drawing.
+
+    Returns:
+        The names of each part, `"train"`, `"validation"` and `"test"`.
+
+    Raises:
+        ValueError: for other ratios, or fewer groups than parts.
+    """
+    if min(ratios) < 0 or not ratios[0] or abs(sum(ratios) - 1) > 1e-6:
+        raise ValueError(
+            "Expected three ratios, 1 together, the first above 0. Received: "
+            f"ratios={ratios}"
+        )
+    members = _drawn_groups(names, groups, seed)
+    split, start = {}, 0
+    for part, ratio in (("test", ratios[2]), ("validation", ratios[1])):
+        if ratio:
+            # Not 28 of 290 for the sake of a rounding error.
+            end = start + max(int(len(members) * ratio + 1e-6), 1)
+            split[part] = [*chain(*members[start:end])]
+            start = end
+    if start >= len(members):
+        raise ValueError(
+            f"Expected more pairs (or groups of them) to divide by {ratios}. Received: "
+            f"{len(members)}"
+        )
+    return {**split, "train": [*chain(*members[start:])]}
+
+
+def k_fold_split(
+    names: Sequence[str],
+    groups: Sequence[str] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> list[dict[str, list[str]]]:
+    """Draws the splits of a cross-validation: each pair is validated on once.
+
+    Args:
+        names: of the pairs.
+        groups: the patient, volume or sequence of each name. None of them is divided.
+            By default each pair is a group.
+        folds: number of splits, 2 or more.
+        seed: of the drawing.
+
+    Returns:
+        For each fold the names of the parts `"train"` and `"validation"`.
+
+    Raises:
+        ValueError: for fewer groups than folds, or fewer than two folds.
+    """
+    members = _drawn_groups(names, groups, seed)
+    if not 2 <= folds <= len(members):
+        raise ValueError(
+            f"Expected from 2 to {len(members)} folds, the number of pairs or groups. "
+            f"Received: folds={folds}"
+        )
+    parts = [[*chain(*members[fold::folds])] for fold in range(folds)]
+    return [
+        {
+            "train": [*chain(*parts[:fold], *parts[fold + 1 :])],
+            "validation": parts[fold],
+        }
+        for fold in range(folds)
+    ]
+
+
+def groups_of(source: Any) -> list[str]:
+    """The group of each pair that a drawn split must not divide.
+
+    That is the source's own, or the pair's name, one for the known near-duplicates of
+    Kvasir-SEG.
+    """
+    first = {name: twins[0] for twins in _twins() for name in twins}
+    return source.groups or [first.get(name, name) for name in source.names]
+
+
+def save_split(path: str | Path, split: dict[str, list[str]]) -> None:
+    """Writes a split to a JSON file, `{"train": [names], "validation": ...}`.
+
+    Raises:
+        ValueError: if the path does not end in `.json`.
+    """
+    if Path(path).suffix != ".json":
+        raise ValueError(f"Expected a path that ends in .json. Received: {path}")
+    Path(path).write_text(
+        json.dumps(split, indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
+
+
+def load_split(
+    path: str | Path, groups: dict[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Reads a split from a JSON file.
+
+    Args:
+        path: of a file that `save_split` wrote.
+        groups: the group of each name, to make sure that none is divided.
+
+    Returns:
+        The names of each part.
+
+    Raises:
+        ValueError: if the file holds no split, or two parts overlap.
+
+    Warns:
+        UserWarning: names the known near-duplicates of Kvasir-SEG that stand in two
+            parts.
+    """
+    split = _read_json(path)
+    _check_split(split, groups or {}, path)
+    return split
+
+
+def _drawn_groups(names, groups, seed):
+    """The names of each group, the groups in drawn order."""
+    members = {}
+    for name, group in zip(names, names if groups is None else groups):
+        members.setdefault(group, []).append(name)
+    order = np.random.default_rng(seed).permutation(len(members))
+    members = list(members.values())
+    return [members[index] for index in order]
+
+
+def _twins():
+    """The names of each known set of near-duplicates."""
+    return json.loads((KVASIR_SEG / "near_duplicates.json").read_text("utf-8"))
+
+
+def _find_split(data, split):
+    if Path(split).suffix == ".json":
+        return _read_json(split)
+    folder = Path(data) / "splits"
+    files = _text_files(folder, split)
+    if {"train", "validation"} <= set(files):
+        return {part: _read_text(path) for part, path in files.items()}
+    published = KVASIR_SEG / "splits" / f"{split}.json"
+    if published.exists():
+        return _read_json(published)
+    found = sorted(path.name for path in folder.glob("*.txt"))
+    raise ValueError(
+        f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt. "
+        f"Found: {', '.join(found) or 'no .txt file'}"
+    )
+
+
+def _text_files(folder, split):
     files = {}
     for path in sorted(folder.glob("*.txt")):
         for part, ending in (*zip(PARTS, PARTS), ("validation", "val")):
             stem = path.stem.removesuffix(ending)
             if stem != path.stem and (stem + "_").startswith(f"{split}_"):
-                files.setdefault(part, []).append(path)
-    unclear = [paths for paths in files.values() if len(paths) > 1]
-    if unclear:
-        raise ValueError(
-            f"Expected one file for each part of split {split!r}. Received: "
-            f"{', '.join(path.name for path in unclear[0])}"
-        )
-    if not {"train", "validation"} <= set(files):
-        found = sorted(path.name for path in folder.glob("*.txt"))
-        raise ValueError(
-            f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt. "
-            f"Found: {', '.join(found) or 'no .txt file'}"
-        )
-    names = {}
-    for part, (path,) in files.items():
-        lines = map(str.strip, path.read_text("utf-8").splitlines())
-        names[part] = [line for line in lines if line]
-        if not names[part]:
-            raise ValueError(f"Expected a name a line in {path}. Found none.")
+                if part in files:
+                    raise ValueError(
+                        f"Expected one file for each part of split {split!r}. "
+                        f"Received: {files[part].name}, {path.name}"
+                    )
+                files[part] = path
+    return files
+
+
+def _read_text(path):
+    names = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    names = [name for name in names if name]
+    if not names:
+        raise ValueError(f"Expected a name a line in {path}. Found none.")
     return names
 
 
-def _check_overlap(names):
+def _read_json(path):
+    try:
+        split = json.loads(Path(path).read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected a split in JSON in {path}. {error}") from error
+    if (
+        not isinstance(split, dict)
+        or not {"train"} <= set(split) <= set(PARTS)
+        or not all(isinstance(names, list) for names in split.values())
+        or not all({*map(type, names)} == {str} for names in split.values())
+    ):
+        raise ValueError(
+            f"Expected lists of names by part, train and of {PARTS[1:]}, in {path}."
+        )
+    return split
+
+
+def _check_split(split, groups, path):
+    """Makes sure that no pair and no group stands in two parts."""
     owner = {}
-    for part, part_names in names.items():
-        for name in part_names:
+    for part, names in split.items():
+        for name in names:
             if name in owner:
                 raise ValueError(
                     f"Expected each pair once in a split. Received: {name} in "
                     f"{owner[name]} and in {part}"
                 )
             owner[name] = part
+    first = {}
+    for name, part in owner.items():
+        group = groups.get(name)
+        if group is not None and first.setdefault(group, part) != part:
+            raise ValueError(
+                f"Expected each group in one part of a split. Received: {group} in "
+                f"{first[group]} and in {part} of {path}"
+            )
+    apart = [
+        " ~ ".join(f"{name} ({owner[name]})" for name in twins)
+        for twins in _twins()
+        if set(twins) <= set(owner) and len({owner[name] for name in twins}) > 1
+    ]
+    if apart:
+        warnings.warn(
+            f"Near-duplicates stand in two parts of the split {path}: {some(apart)}",
+            stacklevel=3,
+        )

@@ -1,13 +1,13 @@
 import functools
 import re
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nibabel.affines import apply_affine
 
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import apply_window, window_limits
 
@@ -16,7 +16,7 @@ from keras_pamunet.data.windows import apply_window, window_limits
 TOLERANCE = 0.1
 
 
-class Volumes:
+class Volumes(Pairs):
     """The axial slices of CT volumes with liver labels, as pairs.
 
     Reads LiTS (`volume-N.nii[.gz]` and `segmentation-N.nii[.gz]`, in one folder or in
@@ -70,17 +70,10 @@ class Volumes:
             for case, paths in self._files.items()
             for z in range(len(_open(paths)[0]))
         ]
-        self._known = set(self.names)
 
     @property
     def groups(self) -> list[str]:
         return [name.rpartition("/")[0] for name in self.names]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.read(index)
 
     def read(
         self, index: int, size: tuple[int, int] | None = None
@@ -108,22 +101,12 @@ class Volumes:
         pixels = apply_window(image.slice(int(z)), self.window)
         return pixels[..., np.newaxis], mask
 
-    def subset(self, names: Iterable[str]) -> "Volumes":
-        """The pairs of these names only, in their order.
 
-        Raises:
-            ValueError: if a name is not in the data set.
-        """
-        names = list(names)
-        unknown = [name for name in names if name not in self._known]
-        if unknown:
-            raise ValueError(
-                f"Expected names of slices like {min(self._known)}. Not there: "
-                f"{', '.join(unknown[:5])}"
-            )
-        part = object.__new__(Volumes)
-        part.__dict__.update(self.__dict__, names=names)
-        return part
+def holds_volumes(root: str | Path) -> bool:
+    """Whether a folder is laid out as LiTS or MSD's Task03_Liver are."""
+    root = Path(root)
+    patterns = ("imagesTr", "volume-*.nii*", "*/volume-*.nii*")
+    return any(any(root.glob(pattern)) for pattern in patterns)
 
 
 def case_files(root: Any) -> dict[str, tuple[Any, Any]]:

@@ -17,8 +17,6 @@ pytest.importorskip("tensorflow")
 
 from keras_pamunet.data.lits import Lits, lits  # noqa: E402
 
-# TFDS 4.9.10 asks protobuf in a way that is on its way out.
-pytestmark = pytest.mark.filterwarnings("ignore:label.. is deprecated")
 SLICES = [f"volume-{case}/000{z}" for case in (0, 10) for z in range(3)]
 
 

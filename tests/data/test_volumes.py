@@ -5,7 +5,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from keras_pamunet.data import Cache, Volume, Volumes, apply_window, pipeline
+from keras_pamunet.data import (
+    Cache,
+    Volume,
+    Volumes,
+    apply_window,
+    open_source,
+    pipeline,
+)
 from keras_pamunet.data.volumes import case_files
 from tests.helpers import write_lits
 
@@ -152,3 +159,20 @@ def test_labels_in_another_order_of_axes(tmp_path, arrays):
     assert Volume(path).shape == (12, 10, 3)
     _, mask = Volumes(tmp_path, 3)[1]
     np.testing.assert_array_equal(mask, arrays["volume-0"][1][:, :, 1].T)
+
+
+@pytest.mark.parametrize("layout", ["LiTS", "batches", "Decathlon"])
+def test_opened_as_any_data(tmp_path, arrays, layout):
+    """Of a folder it is the files that tell what is in it."""
+    if layout != "LiTS":
+        for kind, name in (("volume", "imagesTr"), ("segmentation", "labelsTr")):
+            folder = tmp_path / ("Training Batch 1" if layout == "batches" else name)
+            folder.mkdir(exist_ok=True)
+            for path in tmp_path.glob(f"{kind}-*"):
+                new = path.name
+                if layout == "Decathlon":
+                    new = path.name.replace(kind, "liver")
+                path.rename(folder / new)
+    source = open_source(tmp_path, 3)
+    assert isinstance(source, Volumes) and source.num_classes == 3
+    assert len(source) == 3 * len(arrays)

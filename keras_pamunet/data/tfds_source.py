@@ -1,0 +1,142 @@
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from keras_pamunet.data.pairs import Pairs
+
+
+class TfdsSource(Pairs):
+    """Pairs of a data set prepared by TensorFlow Datasets, without TensorFlow.
+
+    The set needs the features `image`, `mask` (labels) and `name`, or `volume` and
+    `slice` in place of the name. The pairs of all its splits are taken together.
+
+    Args:
+        name: as `tfds.builder` takes it, such as `"kvasir_seg"`.
+        data_dir: where the set was prepared. Defaults to the environment variable
+            `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+        num_classes: 1 for a mask of all that is not 0, otherwise masks hold the
+            labels 0 to num_classes - 1.
+
+    Attributes:
+        names: the name of each pair, or `<volume>/<slice>`, sorted.
+        groups: the volume of each pair, if the set has volumes; otherwise `None`.
+
+    Raises:
+        FileNotFoundError: if the set has not been prepared.
+        ValueError: if there is no such set, it was prepared in another format than
+            ArrayRecord, it lacks a feature, two pairs have the same name, or TFDS is
+            not installed.
+
+    Example:
+
+    >>> from keras_pamunet.data import TfdsSource
+    >>> pairs = TfdsSource("kvasir_seg")
+    >>> image, mask = pairs[0]  # (height, width, 3) uint8, (height, width) uint8
+    """
+
+    def __init__(
+        self, name: str, data_dir: str | Path | None = None, num_classes: int = 1
+    ):
+        self.name = name
+        self.num_classes = num_classes
+        builder = _builder(name, data_dir)
+        features = builder.info.features
+        self.channels = features["image"].shape[-1]
+        self._pairs = builder.as_data_source("all")
+        rows = list(_without_pixels(builder))
+        if "name" in features:
+            names, volumes = [row["name"].decode() for row in rows], None
+        else:
+            volumes = [row["volume"].decode() for row in rows]
+            names = [f"{v}/{row['slice']:04}" for v, row in zip(volumes, rows)]
+        self._index = {name: index for index, name in enumerate(names)}
+        if len(self._index) < len(names):
+            raise ValueError(f"Expected pairs of different names in {name}.")
+        self._volumes = volumes
+        self.names = sorted(names)
+
+    @property
+    def groups(self) -> list[str] | None:
+        if self._volumes is None:
+            return None
+        return [self._volumes[self._index[name]] for name in self.names]
+
+    def read(
+        self, index: int, size: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reads one pair.
+
+        Args:
+            index: number of the pair.
+            size: for the sake of other sources; makes no difference here.
+
+        Returns:
+            The image, `(height, width, channels)`, and the mask, `(height, width)`
+            uint8 labels.
+
+        Raises:
+            ValueError: if the sizes differ or the mask holds other labels.
+        """
+        name = self.names[index]
+        pair = self._pairs[self._index[name]]
+        image, mask = pair["image"], pair["mask"][..., 0]
+        if image.shape[:2] != mask.shape:
+            raise ValueError(
+                f"Expected a mask of {image.shape[:2]} pixels. Received: {mask.shape} "
+                f"in {name} of {self.name}"
+            )
+        if self.num_classes == 1:
+            return image, (mask > 0).astype("uint8")
+        if mask.max() >= self.num_classes:
+            raise ValueError(
+                f"Expected labels from 0 to {self.num_classes - 1}. Received: "
+                f"{mask.max()} in {name} of {self.name}"
+            )
+        return image, mask.astype("uint8")
+
+
+def _builder(name, data_dir):
+    """The builder of a prepared set."""
+    if not find_spec("tensorflow_datasets"):
+        raise ValueError(
+            f"Expected TensorFlow Datasets for tfds:{name}. Not installed: "
+            "pip install 'keras-pamunet[data]'"
+        )
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise ValueError(
+            f"TFDS knows no data set {name!r}, and has none prepared."
+        ) from error
+    prepare = (
+        "Prepare it in Python: import keras_pamunet.data, tensorflow_datasets as tfds; "
+        f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
+    )
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"Expected a prepared set in {builder.data_path}. Not there. {prepare}"
+        )
+    if builder.info.file_format.value != "array_record":
+        raise ValueError(
+            f"Expected {builder.data_path} in the format array_record. Received: "
+            f"{builder.info.file_format.value}. Delete it first. {prepare}"
+        )
+    features = builder.info.features
+    names = {"name"} if "name" in features else {"volume", "slice"}
+    if not {"image", "mask"} | names <= set(features):
+        raise ValueError(
+            "Expected the features image, mask and name (or volume and slice) in "
+            f"{name}. Received: {', '.join(sorted(features))}"
+        )
+    return builder
+
+
+def _without_pixels(builder):
+    from tensorflow_datasets import decode
+
+    skip = {"image": decode.SkipDecoding(), "mask": decode.SkipDecoding()}
+    return builder.as_data_source("all", decoders=skip)

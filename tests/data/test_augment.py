@@ -1,0 +1,50 @@
+import cv2
+import numpy as np
+
+from keras_pamunet.data import Augment, Phantom
+
+
+def test_mask_stays_with_the_image():
+    """The mask as the image: they must not come apart by more than the border."""
+    augment = Augment(contrast=0, brightness=0, tint=0)
+    rng = np.random.default_rng(0)
+    for index in range(1000):
+        _, mask = Phantom(1000)[index % 20]
+        image, changed = augment(255 * mask[..., np.newaxis], mask, rng)
+        bright = (image[..., 0] > 127).astype("uint8")
+        border = cv2.morphologyEx(
+            np.dstack([bright, changed]), cv2.MORPH_GRADIENT, np.ones((5, 5))
+        ).any(axis=-1)
+        assert not (bright != changed)[~border].any()
+
+
+STILL = {"flip": False, "turn": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
+
+
+def test_augment_mixes_no_labels(rng):
+    image, mask = Phantom(1)[0]
+    for _ in range(20):
+        _, changed = Augment()(image, 2 * mask, rng)
+        assert set(np.unique(changed)) <= {0, 2}
+
+
+def test_augment_turns(rng):
+    image, mask = Phantom(1)[0]
+    augment = Augment(**{**STILL, "turn": True}, contrast=0, brightness=0, tint=0)
+    turns = [np.rot90(mask, turn).tolist() for turn in range(4)]
+    seen = {turns.index(augment(image, mask, rng)[1].tolist()) for _ in range(40)}
+    assert seen == {0, 1, 2, 3}
+
+
+def test_augment_colours(rng):
+    image, mask = Phantom(1)[0]
+    changed, same = Augment(**STILL)(image, mask, rng)
+    np.testing.assert_array_equal(same, mask)
+    assert changed.dtype == np.uint8 and (changed != image).any()
+    # The table for 8 bit and the sums for other types are the same function.
+    state = np.random.default_rng(7), np.random.default_rng(7)
+    eight_bit, _ = Augment(**STILL)(image, mask, state[0])
+    floats, _ = Augment(**STILL)(image.astype("float32"), mask, state[1])
+    np.testing.assert_allclose(eight_bit, floats, atol=0.51)
+    untouched = Augment(**STILL, contrast=0, brightness=0, tint=0)
+    np.testing.assert_array_equal(untouched(image, mask, rng)[0], image)

@@ -1,0 +1,119 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_pamunet.data import Phantom, TfdsSource, open_source, open_splits
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+with tfds.core.registered.skip_registration():
+
+    class Slices(tfds.core.GeneratorBasedBuilder):
+        """Three slices of each of four volumes, with labels 0 to 2."""
+
+        name = "slices"
+        VERSION = tfds.core.Version("1.0.0")
+        left_out = None
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(None, None, 1)),
+                "mask": tfds.features.Image(shape=(None, None, 1)),
+                "volume": tfds.features.Text(),
+                "slice": np.int32,
+            }
+            features.pop(self.left_out, None)
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(12):
+                image = np.full((8, 8, 1), number, "uint8")
+                example = {
+                    "image": image,
+                    "mask": image % 3,
+                    "volume": f"volume-{number // 3}",
+                    "slice": number % 3,
+                }
+                example.pop(self.left_out, None)
+                yield number, example
+
+
+def test_pairs(tfds_dir):
+    pairs, phantom = TfdsSource("kvasir_seg", tfds_dir), Phantom(7, 40)
+    assert pairs.names == phantom.names and pairs.channels == 3
+    assert pairs.groups is None
+    for (image, mask), (expected, expected_mask) in zip(pairs, phantom):
+        np.testing.assert_array_equal(mask, expected_mask)
+        assert np.abs(image.astype(int) - expected).mean() < 12  # JPEG
+    part = pairs.subset(["phantom_0004", "phantom_0002"])
+    np.testing.assert_array_equal(part[1][0], pairs[2][0])
+    with pytest.raises(ValueError, match="Not there: phantom_0009"):
+        pairs.subset(["phantom_0009"])
+
+
+def test_volumes(tmp_path):
+    Slices(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    pairs = TfdsSource("slices", tmp_path, num_classes=3)
+    assert pairs.names[:4] == [
+        "volume-0/0000",
+        "volume-0/0001",
+        "volume-0/0002",
+        "volume-1/0000",
+    ]
+    assert pairs.groups[2:4] == ["volume-0", "volume-1"]
+    part = pairs.subset(pairs.names[5:2:-1])
+    assert part.groups == ["volume-1"] * 3
+    image, mask = part[0]
+    assert (image == 5).all() and (mask == 2).all() and mask.shape == (8, 8)
+    assert (TfdsSource("slices", tmp_path)[2][1] == 1).all()
+    with pytest.raises(ValueError, match="from 0 to 1. Received: 2 in volume-0/0002"):
+        TfdsSource("slices", tmp_path, num_classes=2)[2]
+
+
+def test_unfit_sets(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="(?s)Not there.*download_and_prepare"):
+        TfdsSource("kvasir_seg", tmp_path)
+    with pytest.raises(ValueError, match="no data set 'nowhere'"):
+        TfdsSource("nowhere", tmp_path)
+    Slices(data_dir=tmp_path / "tf").download_and_prepare()
+    with pytest.raises(ValueError, match="array_record. Received: tfrecord"):
+        TfdsSource("slices", tmp_path / "tf")
+    monkeypatch.setattr(Slices, "left_out", "slice")
+    Slices(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    with pytest.raises(ValueError, match="Received: image, mask, volume$"):
+        TfdsSource("slices", tmp_path)
+    monkeypatch.setattr("keras_pamunet.data.tfds_source.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"keras-pamunet\[data\]"):
+        TfdsSource("kvasir_seg", tmp_path)
+
+
+def test_open(tfds_dir, monkeypatch):
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tfds_dir))
+    assert open_source("tfds:kvasir_seg").names == Phantom(7).names
+    parts = open_splits("tfds:kvasir_seg")
+    assert [len(part) for part in parts.values()] == [5, 1, 1]
+
+
+def test_reads_without_tensorflow(tfds_dir):
+    code = (
+        "import sys; from keras_pamunet.data import Cache, open_source, pipeline;"
+        "pairs = Cache(open_source('tfds:kvasir_seg'), (32, 32));"
+        "images, masks = next(iter(pipeline(pairs, 4)));"
+        "assert images.shape == (4, 32, 32, 3) and masks.any();"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    pytest.importorskip("jax")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "TFDS_DATA_DIR": str(tfds_dir),
+    }
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

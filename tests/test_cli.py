@@ -1,0 +1,86 @@
+"""The commands that look at data, as they are called."""
+
+import json
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_pamunet.data import Folder, Phantom, load_split, save_split
+from keras_pamunet.show import show
+from keras_pamunet_cli import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_check(folder):
+    done = run("check", folder)
+    assert done.exit_code == 0
+    assert "12 pairs, 2 sizes" in done.stdout and "6 of 40x40" in done.stdout
+    Image.new("L", (40, 40)).save(folder / "masks/case 04.png")
+    (folder / "images/case 03.jpg").write_text("no image")
+    done = run("check", folder, "--quiet")
+    assert done.exit_code == 1
+    assert "1 of 12 masks are empty: case 04" in done.stdout
+    assert "Error: Cannot read" in done.stdout and "case 03.jpg" in done.stdout
+
+
+def test_check_for_programs(folder, tmp_path):
+    done = run("check", folder, "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0 and report["pairs"] == 12 and not report["errors"]
+    (folder / "masks/case 07.png").unlink()
+    done = run("check", folder, "--json")
+    assert done.exit_code == 1
+    assert "Missing for 1: case 07.png" in json.loads(done.stdout)["errors"][0]
+    done = run("check", folder)
+    assert done.exit_code == 1 and "Missing for 1: case 07.png" in done.stderr
+
+
+def test_split(folder, tmp_path):
+    path = tmp_path / "mine.json"
+    done = run("split", folder, "-o", path, "--seed", 1)
+    assert done.exit_code == 0
+    assert "train 10" in done.stdout.replace("\n", " ")
+    names = [name for part in load_split(path).values() for name in part]
+    assert sorted(names) == Folder(folder).names
+    done = run("check", folder, "--split", path, "--json")
+    assert json.loads(done.stdout)["pairs"] == 12
+    assert run("split", folder, "-o", path, "--folds", 3).exit_code == 0
+    folds = [load_split(tmp_path / f"mine-{number}.json") for number in (1, 2, 3)]
+    names = [name for fold in folds for name in fold["validation"]]
+    assert sorted(names) == Folder(folder).names
+    assert run("split", folder, "-o", tmp_path / "mine.txt").exit_code == 1
+
+
+def test_show(folder, tmp_path):
+    split, sheet = tmp_path / "split.json", tmp_path / "new/sheet.png"
+    save_split(split, {"train": ["case 00"], "validation": ["case 02"]})
+    options = ("--split", split, "-o", sheet, "--part")
+    done = run("show", folder, *options, "test")
+    assert done.exit_code == 1 and "('train', 'validation')" in done.stderr
+    assert run("show", folder, *options, "train").exit_code == 0
+    panels = np.asarray(Image.open(sheet)).astype(int)
+    assert panels.shape == (256 + 22, 6 * (256 + 4), 3)
+    image, mask, overlay, changed, _, _ = np.split(panels[:256], 6, axis=1)
+    expected = Folder(folder)[0][1].mean()
+    assert abs(np.mean(mask[:, :256] == 255) - expected) < 0.01
+    differs = (image != overlay).any(axis=-1).mean()
+    assert 0 < differs < 0.1 < (image != changed).any(axis=-1).mean()
+    assert run("show", tmp_path / "nowhere", "-o", sheet).exit_code == 1
+    assert run("show", folder, "-o", sheet, "--count", 3).exit_code == 0
+    assert np.asarray(Image.open(sheet)).shape[0] == 3 * (256 + 22)
+
+
+def test_show_deep_images(tmp_path):
+    class Deep(Phantom):
+        def read(self, index, size=None):
+            image, mask = super().read(index)
+            return 16 * image.astype("int16") - 1000, mask
+
+    show(Deep(1), tmp_path / "sheet.png")
+    image = np.asarray(Image.open(tmp_path / "sheet.png"))[:256, :256]
+    assert image.min() < 20 and image.max() > 235
+    assert np.isin(image, (0, 255)).mean() < 0.05  # Little is cut off.
