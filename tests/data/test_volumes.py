@@ -46,7 +46,7 @@ def test_subset(tmp_path, arrays):
     part = pairs.subset(["volume-10/0001", "volume-0/0002"])
     assert len(part) == 2 and part.groups == ["volume-10", "volume-0"]
     np.testing.assert_array_equal(part[0][0], pairs[4][0])
-    with pytest.raises(ValueError, match="like volume-0/0000. Not there: volume-0/9"):
+    with pytest.raises(ValueError, match="like volume-0/0000.* Not there: volume-0/9"):
         pairs.subset(["volume-0/0001", "volume-0/9"])
 
 
