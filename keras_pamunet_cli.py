@@ -163,11 +163,11 @@ def evaluate(
 
     def run():
         from keras_pamunet import data as sources
-        from keras_pamunet import evaluation, hub
+        from keras_pamunet import evaluation, models
 
         if output is not None and (output / "config.json").exists():
             raise ValueError(f"Expected a folder for results. {output} holds a run.")
-        network = hub.load(model)
+        network = models.load_model(model)
         settings = {"data": data or "phantom", "split": split, "seed": seed}
         config = Path(model, "config.json")
         if split is None and config.exists():
@@ -206,9 +206,11 @@ def predict(
     """Predict masks of images."""
 
     def run():
-        from keras_pamunet import hub, inference
+        from keras_pamunet import inference, models
 
-        return inference.predict(hub.load(model), images, output, overlay, not quiet)
+        return inference.predict(
+            models.load_model(model), images, output, overlay, not quiet
+        )
 
     masks = _call(run)
     rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")

@@ -9,11 +9,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, hub, training
+from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.data import Cache, Folder, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference import predict, predict_image
+from keras_pamunet.models import load_model
 from keras_pamunet_cli import app
 
 # As small as the network gets, for it is traced anew in each training.
@@ -65,14 +66,14 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch, untraced):
         patch.setattr(training._RunState, "on_train_batch_end", interrupt)
         with pytest.raises(KeyboardInterrupt):
             training.train(folder, broken, **SMALL)
-    assert hub.load(broken).attention == "luong"  # Usable as it is.
+    assert load_model(broken).attention == "luong"  # Usable as it is.
     # Scores beside a state are those of a run stopped before it tidied up.
     (broken / "metrics.json").write_text("{}")
     assert training.train(folder, broken, **SMALL)["images"] == result["images"]
     history = (whole / "history.csv").read_text()
     assert (broken / "history.csv").read_text() == history
     assert history.count("\n") == 4
-    for one, other in zip(hub.load(whole).weights, hub.load(broken).weights):
+    for one, other in zip(load_model(whole).weights, load_model(broken).weights):
         np.testing.assert_array_equal(one, other)
 
     # The run is over: asked again, it answers from the folder.
@@ -161,10 +162,10 @@ def test_load_errors(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("no model")
     with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
-        hub.load(path)
+        load_model(path)
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
     with pytest.raises(ValueError, match="a PAMUNet in .*Received: a Sequential"):
-        hub.load(path)
+        load_model(path)
 
 
 def test_predict_image_errors(model):

@@ -1,9 +1,11 @@
+import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_pamunet import metrics
+from keras_pamunet import hub, metrics
 from keras_pamunet.layers import (
     Conv2D,
     Conv2DTranspose,
@@ -300,6 +302,80 @@ class PAMUNet(keras.Model):
             "trainable": self.trainable,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | Path, load_weights: bool = True, **arguments: Any
+    ) -> "PAMUNet":
+        """Makes a published model.
+
+        Args:
+            preset: name of a preset (see `keras_pamunet.hub.presets`), its folder, or
+                `hf://<owner>/<repository>`.
+            load_weights: whether to take the preset's weights, or random ones.
+            **arguments: arguments of `PAMUNet` that shall differ from the preset's,
+                say `num_classes`. What then does not fit starts at random, and a
+                warning says so.
+
+        Raises:
+            ValueError: if there is no such preset, or it was cut or altered.
+            OSError: if a download fails.
+        """
+        folder = hub.find(preset)
+        config, _ = hub.read(folder)
+        try:
+            published = cls(**config)
+            if load_weights:
+                published.load_weights(folder / hub.WEIGHTS)
+        except (TypeError, ValueError, KeyError, OSError) as error:
+            raise ValueError(f"{folder} holds no {cls.__name__}: {error}") from error
+        if not arguments:
+            return published
+        model = cls(**{**config, **arguments})
+        if load_weights:
+            model._take_weights(published)
+        return model
+
+    def _take_weights(self, other):
+        theirs = {layer.name: layer for layer in other.layers}
+        anew = []
+        for layer in self.layers:
+            values = theirs[layer.name].get_weights() if layer.name in theirs else []
+            if [w.shape for w in layer.weights] == [value.shape for value in values]:
+                layer.set_weights(values)
+            else:
+                anew.append(layer.name)
+        if anew:
+            warnings.warn(
+                f"These layers do not fit the preset's and start at random: "
+                f"{', '.join(anew)}",
+                stacklevel=3,
+            )
+
+    def save_to_preset(
+        self,
+        folder: str | Path,
+        metadata: dict[str, Any] | None = None,
+        card: str | None = None,
+        half: bool = False,
+    ) -> None:
+        """Writes the model as a preset: configuration, weights and metadata.
+
+        Args:
+            folder: where to. A preset in its place is replaced, once the new one is
+                written.
+            metadata: what else `metadata.json` shall hold beside the files' hashes.
+            card: text of the model card, `README.md`.
+            half: whether to store kernels in half precision.
+
+        Raises:
+            ValueError: if the folder holds something else.
+            OSError: if it cannot be written.
+        """
+        config = self.get_config()
+        for name in ("name", "trainable", "dtype"):
+            del config[name]
+        hub.write(Path(folder), config, self.save_weights, metadata, card, half)
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PAMUNet":

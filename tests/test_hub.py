@@ -1,0 +1,174 @@
+"""Presets: written whole, read as published, or refused."""
+
+import errno
+import json
+import os
+import sys
+import types
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_pamunet import PAMUNet, hub
+from keras_pamunet.models import load_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return PAMUNet((32, 32, 3), expansion=1)
+
+
+@pytest.fixture
+def preset(tmp_path, model):
+    model.save_to_preset(tmp_path / "preset", {"about": "a test"}, "# A test")
+    return tmp_path / "preset"
+
+
+def test_preset(preset, model, rng):
+    assert sorted(path.name for path in preset.iterdir()) == sorted(
+        ("README.md", "config.json", "metadata.json", "model.weights.h5")
+    )
+    metadata = json.loads((preset / "metadata.json").read_text())
+    assert metadata["about"] == "a test"
+    images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
+    for loaded in (PAMUNet.from_preset(preset), load_model(preset)):
+        np.testing.assert_array_equal(loaded(images), model(images))
+    other = PAMUNet.from_preset(preset, load_weights=False)
+    assert other.expansion == 1
+    assert (other.weights[0].numpy() != model.weights[0].numpy()).any()
+
+
+def test_names(preset, monkeypatch):
+    monkeypatch.setattr(hub, "PRESETS", (preset.parent,))
+    assert hub.presets() == {"preset": preset}
+    assert PAMUNet.from_preset("preset").expansion == 1
+
+
+def test_half_precision(tmp_path, model):
+    model.save_to_preset(tmp_path / "half", half=True)
+    loaded = PAMUNet.from_preset(tmp_path / "half")
+    for one, other in zip(model.get_weights(), loaded.get_weights()):
+        expected = one.astype("float16") if one.ndim > 1 else one
+        np.testing.assert_array_equal(other, expected)
+
+
+def test_other_arguments(preset, model):
+    with pytest.warns(UserWarning, match="start at random: logits$"):
+        other = PAMUNet.from_preset(preset, num_classes=2, input_shape=(64, 64, 3))
+    assert other.output_shape == (None, 64, 64, 2)
+    for layer in other.layers:
+        if layer.weights and layer.name != "logits":
+            expected = model.get_layer(layer.name).get_weights()
+            for one, two in zip(layer.get_weights(), expected):
+                np.testing.assert_array_equal(one, two)
+    larger = PAMUNet.from_preset(preset, input_shape=(None, None, 3))
+    assert larger.count_params() == model.count_params()
+
+
+def cut(folder):
+    content = (folder / hub.WEIGHTS).read_bytes()
+    (folder / hub.WEIGHTS).write_bytes(content[: len(content) // 2])
+
+
+def alter(folder):
+    with h5py.File(folder / hub.WEIGHTS, "r+") as file:
+        file["layers/conv2d/vars/0"][0] = 1
+
+
+def alter_config(folder):
+    config = json.loads((folder / hub.CONFIG).read_text())
+    (folder / hub.CONFIG).write_text(json.dumps({**config, "expansion": 2}))
+
+
+def publish_another(folder):
+    """A preset with the right hashes, of another architecture."""
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save_weights(
+        folder / hub.WEIGHTS
+    )
+    sign(folder)
+
+
+def pickle(folder):
+    (folder / hub.WEIGHTS).write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    sign(folder)
+
+
+def unknown_argument(folder):
+    config = {"class_name": "Lambda", "config": {"function": "..."}}
+    (folder / hub.CONFIG).write_text(json.dumps(config))
+    sign(folder)
+
+
+def sign(folder):
+    sha256 = {name: hub._hash(folder / name) for name in hub.HASHED}
+    (folder / hub.METADATA).write_text(json.dumps({"sha256": sha256}))
+
+
+# Keras warns before it refuses weights of another architecture.
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "model.weights.h5 is not the file that was published"),
+        (alter, "model.weights.h5 is not the file that was published"),
+        (alter_config, "config.json is not the file that was published"),
+        (publish_another, "holds no PAMUNet"),
+        (pickle, "holds no PAMUNet"),
+        (unknown_argument, "holds no PAMUNet.*class_name"),
+        (lambda folder: (folder / hub.METADATA).unlink(), "there: metadata.json"),
+        (lambda folder: (folder / hub.METADATA).write_text("{"), "Cannot read"),
+        (lambda folder: (folder / hub.METADATA).write_text("[]"), "JSON object"),
+    ],
+)
+def test_damaged_presets(preset, damage, message):
+    damage(preset)
+    with pytest.raises(ValueError, match=message):
+        PAMUNet.from_preset(preset)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "../nosuch", "/nosuch"])
+def test_unknown_names(name):
+    with pytest.raises(ValueError, match=f"Expected the name of a preset.*'{name}'"):
+        PAMUNet.from_preset(name)
+
+
+def test_no_network(monkeypatch):
+    def download(repository, **arguments):
+        raise ConnectionError("no route to host")
+
+    module = types.SimpleNamespace(snapshot_download=download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    with pytest.raises(OSError, match="hf://owner/name: no route to host"):
+        PAMUNet.from_preset("hf://owner/name")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match="pip install huggingface_hub"):
+        PAMUNet.from_preset("hf://owner/name")
+
+
+def test_full_disk(preset, model, monkeypatch):
+    before = {path.name: path.read_bytes() for path in preset.iterdir()}
+
+    def save_weights(path):
+        path.write_bytes(b"some")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(model, "save_weights", save_weights)
+    with pytest.raises(OSError, match="No space left"):
+        model.save_to_preset(preset)
+    assert {path.name: path.read_bytes() for path in preset.iterdir()} == before
+    assert list(preset.parent.iterdir()) == [preset]
+
+
+def test_replaced(preset, model):
+    model.save_to_preset(preset, {"about": "another"})
+    assert json.loads((preset / "metadata.json").read_text())["about"] == "another"
+    assert list(preset.parent.iterdir()) == [preset]
+
+
+def test_no_preset_is_replaced(tmp_path, model):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match="a new folder, or one that holds a preset"):
+        model.save_to_preset(tmp_path)
