@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -56,6 +57,10 @@ Model = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Flips = Annotated[
+    bool,
+    typer.Option(help="Average over four mirror images, for 4 times the work."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -72,6 +77,7 @@ def main(
     if "KERAS_BACKEND" not in os.environ and not find_spec("tensorflow"):
         os.environ["KERAS_BACKEND"] = "jax" if find_spec("jax") else "torch"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.showwarning = _show_warning
 
 
 @app.command()
@@ -156,6 +162,7 @@ def evaluate(
     size: Annotated[
         int | None, typer.Option(help="If the model takes images of any size.", min=17)
     ] = None,
+    flips: Flips = True,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -183,7 +190,7 @@ def evaluate(
         pairs = sources.Cache(source, shape)
         sources.check([pairs], not quiet)
         return evaluation.evaluate(
-            network, pairs, output, progress=not quiet, part=part
+            network, pairs, output, progress=not quiet, part=part, flips=flips
         )
 
     _show(_call(run), output)
@@ -201,6 +208,7 @@ def predict(
     overlay: Annotated[bool, typer.Option(help="Write images with outlines, too.")] = (
         False
     ),
+    flips: Flips = True,
     quiet: Quiet = False,
 ) -> None:
     """Predict masks of images."""
@@ -208,9 +216,8 @@ def predict(
     def run():
         from keras_pamunet import inference, models
 
-        return inference.predict(
-            models.load_model(model), images, output, overlay, not quiet
-        )
+        network = models.load_model(model)
+        return inference.predict(network, images, output, overlay, not quiet, flips)
 
     masks = _call(run)
     rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")
@@ -362,12 +369,17 @@ def _call(run, interrupted: str = "") -> Any:
         raise typer.Exit(130) from None
 
 
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    typer.secho(f"Warning: {message}", fg="yellow", err=True)
+
+
 def _show(result, folder):
     table = Table(title=f"{result['part']} ({result['summary']['n']} images)")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in result["summary"].items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    table.add_row("mean of flips", "yes" if result["flips"] else "no")
     rich.print(table)
     if folder is not None:
         rich.print(f"Numbers per image: {folder / 'metrics.json'}")

@@ -14,6 +14,7 @@ from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.analysis.figures import comparison, to_rgb
 from keras_pamunet.data.pipeline import pipeline
+from keras_pamunet.models import predict_flips
 
 
 def evaluate(
@@ -24,6 +25,7 @@ def evaluate(
     pictures: int = 8,
     progress: bool = True,
     part: str = "test",
+    flips: bool = True,
 ) -> dict[str, Any]:
     """Scores a model.
 
@@ -37,9 +39,11 @@ def evaluate(
             best.
         progress: whether to show a progress bar.
         part: name of what is scored, for the record.
+        flips: see `keras_pamunet.inference.predict`.
 
     Returns:
-        `{"part": ..., "summary": {...}, "images": [{"name": ..., "dice": ...}, ...]}`.
+        `{"part": ..., "flips": ..., "summary": {...},
+        "images": [{"name": ..., "dice": ...}, ...]}`.
         The summary has the mean over the images of Dice, IoU, recall and precision,
         in the network's size; `pooled_dice`, of all pixels together; `n`, and
         `n_missed`, the images with a Dice of 0.
@@ -64,7 +68,9 @@ def evaluate(
         disable=not progress,
         transient=True,
     ):
-        probabilities = model.predict_on_batch(images)
+        probabilities = (
+            predict_flips(model, images) if flips else model.predict_on_batch(images)
+        )
         scores = [
             ops.convert_to_numpy(scorer.image_scores(masks, probabilities)).mean(axis=1)
             for scorer in scorers
@@ -82,7 +88,7 @@ def evaluate(
     summary["pooled_dice"] = float(pooled.result())
     summary["n"] = len(rows)
     summary["n_missed"] = sum(row["dice"] == 0 for row in rows)
-    result = {"part": part, "summary": summary, "images": rows}
+    result = {"part": part, "flips": flips, "summary": summary, "images": rows}
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)

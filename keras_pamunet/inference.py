@@ -11,6 +11,7 @@ from PIL import Image
 from keras_pamunet.analysis.figures import outline, to_rgb
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.folder import image_files, read_image
+from keras_pamunet.models import predict_flips
 
 
 def predict(
@@ -19,6 +20,7 @@ def predict(
     output: str | Path,
     overlay: bool = False,
     progress: bool = True,
+    flips: bool = True,
 ) -> list[Path]:
     """Predicts the masks of an image file or of a folder of them.
 
@@ -30,6 +32,8 @@ def predict(
         overlay: whether to write `<stem>_overlay.png`, too: the image with the
             mask's outline.
         progress: whether to show a progress bar.
+        flips: whether to average over the four mirror images of each image
+            (test-time augmentation), for four times the work.
 
     Returns:
         The masks' paths.
@@ -50,7 +54,7 @@ def predict(
     ):
         try:
             image = read_image(path)
-            mask = predict_image(model, image)
+            mask = predict_image(model, image, flips)
         except ValueError as error:
             problems.append(f"  {path}: {error}")
             continue
@@ -85,13 +89,16 @@ def _check_targets(files, output):
             stems[stem] = path
 
 
-def predict_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
+def predict_image(
+    model: keras.Model, image: np.ndarray, flips: bool = True
+) -> np.ndarray:
     """Predicts the mask of one image of any size.
 
     Args:
         model: a `PAMUNet`. If its input has a fixed size the image is resized to it
             and the probabilities back.
         image: raw values, `(height, width, channels)`.
+        flips: see `predict`.
 
     Returns:
         The labels, `(height, width)` uint8: 0 and 1, or with `"softmax"` the classes.
@@ -111,7 +118,8 @@ def predict_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     size = tuple(size) if all(size) else (height, width)
     inputs = resize_image(image, size)[np.newaxis]
-    probabilities = np.array(model.predict_on_batch(inputs)[0])
+    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
+    probabilities = np.array(batch[0])
     if size != (height, width):
         probabilities = cv2.resize(probabilities, (width, height))
         probabilities = probabilities.reshape(height, width, -1)

@@ -52,8 +52,9 @@ def train(
             (the epoch of the best validation Dice), `metrics.json` and `pictures/`.
         split: see `keras_pamunet.data.open_splits`.
         recipe: `"default"`: AdamW with warm-up and cosine decay, cross-entropy and
-            Dice, strong augmentation, moving average of the weights. `"paper"`: SGD,
-            cross-entropy, flips and rotations, as in section IV of the paper.
+            Dice, strong augmentation, moving average of the weights; scored by the
+            mean over four mirror images. `"paper"`: SGD, cross-entropy, flips and
+            rotations, as in section IV of the paper.
         size: height and width the images are resized to. Defaults to 128, and to 64
             for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
@@ -139,7 +140,13 @@ def train(
     model = keras.saving.load_model(output / "model.keras")
     part = "test" if "test" in parts else "validation"
     result = evaluate(
-        model, parts[part], output, settings["batch_size"], progress=progress, part=part
+        model,
+        parts[part],
+        output,
+        settings["batch_size"],
+        progress=progress,
+        part=part,
+        flips=recipe != "paper",
     )
     state.path.unlink(missing_ok=True)  # There is none after a single epoch.
     return result

@@ -14,7 +14,7 @@ from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.data import Cache, Folder, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference import predict, predict_image
-from keras_pamunet.models import load_model
+from keras_pamunet.models import load_model, predict_flips
 from keras_pamunet_cli import app
 
 # As small as the network gets, for it is traced anew in each training.
@@ -95,7 +95,7 @@ def model():
 
 def test_evaluate(folder, tmp_path, model):
     source = Cache(Folder(folder), (32, 32))
-    result = evaluate(model, source, tmp_path, batch_size=5, pictures=3, progress=False)
+    result = evaluate(model, source, tmp_path, 5, 3, progress=False, flips=False)
     assert [row["name"] for row in result["images"]] == source.names
     for index, row in enumerate(result["images"]):
         image, truth = source[index]
@@ -109,9 +109,32 @@ def test_evaluate(folder, tmp_path, model):
     assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
     evaluate(model, source, tmp_path, pictures=1, progress=False)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
-    evaluate(model, source, tmp_path, pictures=3, progress=False)
+    evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
     panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
     assert panels.shape == (256 + 22, 4 * (256 + 4), 3)
+
+
+def test_flips(folder, model):
+    """The mean over the mirror images does not change with them."""
+    source = Cache(Folder(folder), (32, 32))
+    image, _ = source[0]
+    images = image[np.newaxis]
+    expected = np.mean(
+        [np.asarray(model(images))]
+        + [np.flip(model(np.flip(images, a)), a) for a in (1, 2, (1, 2))],
+        axis=0,
+    )
+    ours = predict_flips(model, images)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+    mirrored = predict_flips(model, images[:, :, ::-1])
+    np.testing.assert_allclose(mirrored[:, :, ::-1], ours, rtol=1e-4)
+    mask = predict_image(model, image)
+    np.testing.assert_array_equal(mask, ours[0, ..., 0] > 0.5)
+    assert (mask != predict_image(model, image, flips=False)).any()
+    # The mask as its own truth.
+    source._pairs[0] = image, mask
+    result = evaluate(model, source, progress=False)
+    assert result["flips"] and result["images"][0]["dice"] == 1
 
 
 def test_evaluate_other_channels(folder, model):
@@ -234,7 +257,7 @@ def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):
         (("train", "-o", "file/run"), "file"),
         (("train", "-o", "full"), "holds other files"),
         (("evaluate", "--model", "nosuch"), "'nosuch'"),
-        (("predict", "--model", "nosuch", "-i", "x", "-o", "y"), "one of the presets"),
+        (("predict", "--model", "nosuch", "-i", "x", "-o", "y"), "name of a preset"),
     ],
 )
 def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
