@@ -217,9 +217,11 @@ def _find_split(data, split):
     if published.exists():
         return _read_json(published)
     found = sorted(path.name for path in folder.glob("*.txt"))
+    known = sorted(path.stem for path in published.parent.glob("*.json"))
     raise ValueError(
-        f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt. "
-        f"Found: {', '.join(found) or 'no .txt file'}"
+        f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt, or a "
+        f"published split of Kvasir-SEG. Found: {', '.join(found) or 'no .txt file'}; "
+        f"published: {', '.join(known)}"
     )
 
 

@@ -187,14 +187,14 @@ def test_resample(hu):
 
 
 def test_windows():
-    values = np.array([-2000, -45, -44, 30, 104.8, 105, 3000])
+    values = np.array([-2000, -200, -199, 30, 249.8, 250, 3000])
     for hu in (values, values.astype("int16")):
-        expected = np.rint(np.clip((hu + 45) / 150, 0, 1) * 255)
+        expected = np.rint(np.clip((hu + 200) / 450, 0, 1) * 255)
         grey = apply_window(hu, "liver")
         assert grey.dtype == np.uint8
         np.testing.assert_array_equal(grey, expected)
-        np.testing.assert_array_equal(apply_window(hu, (-45, 105)), expected)
-    levels = {"liver": (30, 150), "soft_tissue": (40, 400)}
+        np.testing.assert_array_equal(apply_window(hu, (-200, 250)), expected)
+    levels = {"liver": (25, 450), "soft_tissue": (40, 400)}
     levels.update({"lung": (-600, 1500), "bone": (400, 1800)})
     for name, (level, width) in levels.items():
         assert WINDOWS[name] == (level - width / 2, level + width / 2)
