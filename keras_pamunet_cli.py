@@ -163,6 +163,9 @@ def evaluate(
         int | None, typer.Option(help="If the model takes images of any size.", min=17)
     ] = None,
     flips: Flips = True,
+    full_size: Annotated[
+        bool, typer.Option(help="In the images' own sizes, not the network's.")
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -187,7 +190,7 @@ def evaluate(
         source = _part(parts, part)
         height, width = network.input_shape[1:3]
         shape = (height or size or 128, width or size or 128)
-        pairs = sources.Cache(source, shape)
+        pairs = source if full_size else sources.Cache(source, shape)
         sources.check([pairs], not quiet)
         return evaluation.evaluate(
             network, pairs, output, progress=not quiet, part=part, flips=flips

@@ -13,7 +13,9 @@ from PIL import Image
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.analysis.figures import comparison, to_rgb
-from keras_pamunet.data.pipeline import pipeline
+from keras_pamunet.data.cache import Cache, resize_image
+from keras_pamunet.data.pipeline import one_hot, pipeline
+from keras_pamunet.inference import predict_image
 from keras_pamunet.models import predict_flips
 
 
@@ -31,7 +33,8 @@ def evaluate(
 
     Args:
         model: a `PAMUNet`.
-        source: pairs of one size, a `Cache`.
+        source: a `Cache` is scored in its size, batch by batch. Any other source of
+            pairs is scored image by image, each in its own size.
         output: folder for `metrics.json` and `pictures/`; nothing is written by
             default.
         batch_size: images predicted at once.
@@ -44,9 +47,9 @@ def evaluate(
     Returns:
         `{"part": ..., "flips": ..., "summary": {...},
         "images": [{"name": ..., "dice": ...}, ...]}`.
-        The summary has the mean over the images of Dice, IoU, recall and precision,
-        in the network's size; `pooled_dice`, of all pixels together; `n`, and
-        `n_missed`, the images with a Dice of 0.
+        The summary has the mean over the images of Dice, IoU, recall and precision;
+        `pooled_dice`, of all pixels together; `n`, and `n_missed`, the images with a
+        Dice of 0.
 
     Raises:
         ValueError: if the images have another number of channels than the model
@@ -61,16 +64,17 @@ def evaluate(
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
     rows, predictions = [], []
-    for images, masks in rich.progress.track(
-        pipeline(source, batch_size),
+    if isinstance(source, Cache):
+        batches = _predict_batches(model, source, batch_size, flips)
+    else:
+        batches, batch_size = _predict_images(model, source, flips), 1
+    for masks, probabilities in rich.progress.track(
+        batches,
         "Evaluating",
         total=-(-len(source) // batch_size),
         disable=not progress,
         transient=True,
     ):
-        probabilities = (
-            predict_flips(model, images) if flips else model.predict_on_batch(images)
-        )
         scores = [
             ops.convert_to_numpy(scorer.image_scores(masks, probabilities)).mean(axis=1)
             for scorer in scorers
@@ -106,6 +110,20 @@ def evaluate(
     return result
 
 
+def _predict_batches(model, source, batch_size, flips):
+    for images, masks in pipeline(source, batch_size):
+        if flips:
+            yield masks, predict_flips(model, images)
+        else:
+            yield masks, model.predict_on_batch(images)
+
+
+def _predict_images(model, source, flips):
+    for image, mask in source:
+        found = predict_image(model, image, flips)
+        yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
+
+
 def _labels(probabilities, activation):
     if activation == "softmax":
         return np.argmax(probabilities, axis=-1).astype("uint8")
@@ -116,7 +134,9 @@ def _picture(model, source, index, prediction, row):
     image, truth = source[index]
     attention = None
     if model.attention is not None:
-        attention = attention_map(model, image[np.newaxis])[0]
+        size = model.input_shape[1:3]
+        seen = resize_image(image, size) if all(size) else image
+        attention = attention_map(model, seen[np.newaxis])[0]
     return comparison(
         to_rgb(image, model.input_range),
         truth,

@@ -76,7 +76,7 @@ def test_show(folder, tmp_path):
 
 def test_show_deep_images(tmp_path):
     class Deep(Phantom):
-        def read(self, index, size=None):
+        def read(self, index):
             image, mask = super().read(index)
             return 16 * image.astype("int16") - 1000, mask
 

@@ -137,6 +137,17 @@ def test_flips(folder, model):
     assert result["flips"] and result["images"][0]["dice"] == 1
 
 
+def test_evaluate_full_size(folder, tmp_path, model):
+    source = Folder(folder)
+    result = evaluate(model, source, tmp_path, progress=False)
+    for (image, truth), row in zip(source, result["images"]):
+        found = predict_image(model, image)
+        assert found.shape == truth.shape and truth.shape[0] in (39, 40)
+        dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
+    assert len(list((tmp_path / "pictures").iterdir())) == 8
+
+
 def test_evaluate_other_channels(folder, model):
     source = Cache(Folder(folder, channels=1), (32, 32))
     with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
@@ -162,7 +173,7 @@ def test_predict(folder, tmp_path, model):
     with pytest.raises(ValueError, match="1 of 12 images.*\n.*case 05"):
         predict(model, folder / "images", tmp_path / "masks", True, progress=False)
     assert len(list((tmp_path / "masks").glob("case ??.png"))) == 11
-    image, _ = Folder(folder).read(1)
+    image, _ = Folder(folder)[1]
     mask = np.asarray(Image.open(tmp_path / "masks" / "case 01.png"))
     np.testing.assert_array_equal(mask, 255 * predict_image(model, image))
     assert mask.shape == (39, 40)

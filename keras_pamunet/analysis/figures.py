@@ -27,7 +27,9 @@ def outline(
         (np.asarray(mask) > 0).astype("uint8"), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
     thickness = max(max(image.shape) // 256, 1)
-    return cv2.drawContours(image.copy(), contours, -1, colour, thickness)
+    return cv2.drawContours(
+        np.ascontiguousarray(image).copy(), contours, -1, colour, thickness
+    )
 
 
 def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
@@ -72,7 +74,8 @@ def comparison(
     if attention is not None:
         span = max(float(np.ptp(attention)), 1e-12)
         grey = np.rint(255 * (attention - attention.min()) / span).astype("uint8")
-        heat = cv2.applyColorMap(_panel(grey), cv2.COLORMAP_INFERNO)[..., ::-1]
+        grey = cv2.resize(grey, image.shape[1::-1])
+        heat = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
         panels.append(("attention", cv2.addWeighted(image, 0.35, heat, 0.65, 0)))
     return np.concatenate([_labelled(panel, text) for text, panel in panels], axis=1)
 

@@ -37,7 +37,7 @@ class Cache:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs.get(index)
         if pair is None:
-            image, mask = self.source.read(index, self.size)
+            image, mask = self.source[index]
             pair = resize_image(image, self.size), resize_mask(mask, self.size)
             if self._bytes < self.max_bytes:
                 self._bytes += sum(part.nbytes for part in pair)

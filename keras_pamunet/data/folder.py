@@ -62,15 +62,11 @@ class Folder(Pairs):
         self.names = sorted(self._images)
         self.channels = channels or _decode(self._images[self.names[0]]).shape[2]
 
-    def read(
-        self, index: int, size: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one pair.
 
         Args:
             index: number of the pair.
-            size: `(height, width)` the image will be reduced to. A JPEG image is
-                then decoded no finer than that takes, three times as fast.
 
         Returns:
             The image, `(height, width, channels)` in the file's dtype, and the mask,
@@ -83,7 +79,7 @@ class Folder(Pairs):
         name = self.names[index]
         image_path, mask_path = self._images[name], self._masks[name]
         mask = _labels(mask_path, self.num_classes)
-        image = _decode(image_path, size, expected_size=mask.shape)
+        image = _decode(image_path, mask.shape)
         if image.shape[2] != self.channels:
             raise ValueError(
                 f"Expected images of {self.channels} channels. Received: "
@@ -135,7 +131,7 @@ def _files(folder):
     return files
 
 
-def _decode(path, size=None, expected_size=None):
+def _decode(path, expected_size=None):
     with _open(path) as image:
         if expected_size is not None and image.size[::-1] != expected_size:
             raise ValueError(
@@ -143,8 +139,6 @@ def _decode(path, size=None, expected_size=None):
                 f"{expected_size[1]} x {expected_size[0]} pixels. Received: "
                 f"{image.size[0]} x {image.size[1]} pixels"
             )
-        if size is not None and image.mode in ("L", "RGB"):
-            image.draft(None, size[::-1])
         if image.mode in ("P", "CMYK", "YCbCr"):
             image = image.convert("RGB")
         elif image.mode == "1":

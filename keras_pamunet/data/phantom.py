@@ -35,14 +35,11 @@ class Phantom(Pairs):
         self.seed = seed
         self.names = [f"phantom_{index:04}" for index in range(count)]
 
-    def read(
-        self, index: int, size: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Draws one image, `(size, size, 3)` uint8, and its mask, `(size, size)`.
 
         Args:
             index: number of the image.
-            size: for the sake of other sources; makes no difference here.
         """
         number = int(self.names[index].rpartition("_")[2])
         rng = np.random.default_rng((self.seed, number))

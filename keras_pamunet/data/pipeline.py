@@ -48,9 +48,7 @@ def pipeline(
 
     def to_sample(pair, rng=None):
         image, mask = pair if augment is None else augment(*pair, rng)
-        if source.num_classes == 1:
-            return image, mask[..., np.newaxis]
-        return image, np.eye(source.num_classes, dtype="uint8")[mask]
+        return image, one_hot(mask, source.num_classes)
 
     # The pairs are what goes in parallel: threads within each cost more than they do.
     cv2.setNumThreads(1)
@@ -66,3 +64,10 @@ def pipeline(
     return dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
     )
+
+
+def one_hot(mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """Labels as a channel a class, 0 and 1; as they are, in a channel, of one class."""
+    if num_classes == 1:
+        return mask[..., np.newaxis]
+    return np.eye(num_classes, dtype="uint8")[mask]

@@ -63,14 +63,11 @@ class TfdsSource(Pairs):
             return None
         return [self._volumes[self._index[name]] for name in self.names]
 
-    def read(
-        self, index: int, size: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one pair.
 
         Args:
             index: number of the pair.
-            size: for the sake of other sources; makes no difference here.
 
         Returns:
             The image, `(height, width, channels)`, and the mask, `(height, width)`

@@ -75,14 +75,11 @@ class Volumes(Pairs):
     def groups(self) -> list[str]:
         return [name.rpartition("/")[0] for name in self.names]
 
-    def read(
-        self, index: int, size: tuple[int, int] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one slice and its labels.
 
         Args:
             index: number of the pair.
-            size: for the sake of other sources; makes no difference here.
 
         Returns:
             The image, `(rows, columns, 1)` uint8, and the mask, `(rows, columns)`

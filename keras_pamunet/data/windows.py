@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# Lowest and highest HU: for the liver, bright with contrast agent in LiTS, what most work
-# on that set takes; otherwise from the level and width radiologists use.
+# Lowest and highest HU. The liver, bright with contrast agent in LiTS, as most work on
+# that set shows it; the others from the level and width radiologists use.
 WINDOWS = {
     "liver": (-200, 250),
     "soft_tissue": (-160, 240),

@@ -83,7 +83,7 @@ def test_unfit_pairs(folder, damage, message):
         check([pairs], progress=False)
     assert "case 03" in str(error.value)
     with pytest.raises(ValueError, match=message):
-        pairs.read(3, (32, 32))
+        pairs[3]
 
 
 def test_empty_mask_warns(folder):

@@ -35,7 +35,7 @@ def test_pairs(tmp_path, arrays):
     np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "liver"))
     np.testing.assert_array_equal(mask, labels[:, :, 1].T)
 
-    _, mask = Volumes(tmp_path).read(4, (5, 5))
+    _, mask = Volumes(tmp_path)[4]
     np.testing.assert_array_equal(mask, labels[:, :, 1].T > 0)
     image, _ = Volumes(tmp_path, window="bone")[4]
     np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "bone"))
