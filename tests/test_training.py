@@ -1,6 +1,10 @@
 """Training, evaluation and prediction on a few small images."""
 
 import json
+import random
+import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -28,20 +32,36 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def untraced(monkeypatch):
+_compile = training._compile
+
+
+def compile_untraced(model, *arguments):
     """No graphs under TensorFlow, which take longer than these few steps."""
-    compile_recipe = training._compile
+    _compile(model, *arguments)
+    model.run_eagerly = keras.backend.backend() == "tensorflow"
 
-    def compile_untraced(model, *arguments):
-        compile_recipe(model, *arguments)
-        model.run_eagerly = keras.backend.backend() == "tensorflow"
 
+KILLED = """
+import os, signal, sys
+from keras_pamunet import training
+from tests.test_training import SMALL, compile_untraced
+
+steps = []
+
+def kill(self, batch, logs=None):
+    steps.append(batch)
+    if len(steps) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+training._compile = compile_untraced
+training._RunState.on_train_batch_end = kill
+training.train(sys.argv[1], sys.argv[2], **SMALL)
+"""
+
+
+def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
+    """A run that was killed at any step ends with the weights of one that was not."""
     monkeypatch.setattr(training, "_compile", compile_untraced)
-
-
-def test_run_folder_and_going_on(folder, tmp_path, monkeypatch, untraced):
-    """A run that was interrupted ends with the weights of one that was not."""
     whole = tmp_path / "whole"
     result = training.train(folder, whole, **SMALL)
     assert result == json.loads((whole / "metrics.json").read_text())
@@ -57,19 +77,18 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch, untraced):
     assert not list(whole.glob("*state*")) and not list(whole.glob("new-*"))
 
     broken = tmp_path / "broken"
-
-    def interrupt(self, batch, logs=None):
-        if (broken / "state.weights.h5").exists() and batch == 1:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._RunState, "on_train_batch_end", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            training.train(folder, broken, **SMALL)
+    step = random.randint(3, 6)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert load_model(broken).attention == "luong"  # Usable as it is.
     # Scores beside a state are those of a run stopped before it tidied up.
     (broken / "metrics.json").write_text("{}")
-    assert training.train(folder, broken, **SMALL)["images"] == result["images"]
+    resumed = training.train(folder, broken, **SMALL)
+    assert resumed["images"] == result["images"], f"killed at step {step}"
     history = (whole / "history.csv").read_text()
     assert (broken / "history.csv").read_text() == history
     assert history.count("\n") == 4

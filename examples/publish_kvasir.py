@@ -1,0 +1,191 @@
+"""Trains the presets for Kvasir-SEG, scores them and writes them with their cards.
+
+Run it with
+
+    python examples/publish_kvasir.py kvasir-seg --encoder-weights imagenet
+
+Seeds that were trained before are not trained again, and an interrupted one goes on
+where it was. The seed with the best validation Dice is published; the test images are
+looked at once a seed, when it has been trained.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_pamunet.data import Cache, open_splits
+from keras_pamunet.evaluation import evaluate
+from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.training import train
+
+SPLIT = "effisegnet"
+# What `train` is told for each preset.
+PRESETS = {
+    "pamunet_kvasir_seg": {"size": 128},
+    "pamunet_kvasir_seg_256": {"size": 256, "key_stride": 2},
+    "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},
+}
+SCORES = ("dice", "iou", "recall", "precision")
+CARD = """# {name}
+
+PAM-UNet for polyps in colonoscopy images, {size} x {size} pixels.
+
+```python
+from keras_pamunet import PAMUNet
+
+model = PAMUNet.from_preset("{name}")
+masks = model.predict(images) > 0.5  # images (n, {size}, {size}, 3), raw 8-bit values
+```
+
+## Training
+
+Kvasir-SEG, the split of EffiSegNet: 800 images to train, 100 to validate, 100 to test.
+Recipe `{recipe}`, {epochs} epochs, encoder {encoder}. Of {n} seed(s) the one with the
+best validation Dice is published.
+
+## Scores
+
+Mean over the 100 test images.
+
+| | Dice | IoU | recall | precision |
+|---|---|---|---|---|
+{rows}
+
+{duplicates}
+
+## Use and limits
+
+For research on and teaching of segmentation. Not a medical device: it has seen images
+of one source, each with a polyp, and was tested on images of the same source. It has not
+been tested on images without a polyp.
+
+## Terms
+
+The weights are published under Apache-2.0. The images they were trained on are for
+research and education only; commercial use needs the permission of their authors. Cite
+Jha et al., Kvasir-SEG: A Segmented Polyp Dataset, MMM 2020.
+"""
+DUPLICATES = (
+    "One test image, cju77k828z46w0871r0avuoo9, nearly is one of the training images."
+)
+
+
+def publish(
+    name: str,
+    data: str,
+    encoder_weights: str | None,
+    epochs: int | None,
+    seeds: list[int],
+    runs: Path,
+    hub: Path,
+) -> None:
+    """Trains a preset's seeds, as far as that is still to do, and writes the preset."""
+    arguments = dict(PRESETS[name])
+    paper = arguments.get("recipe") == "paper"
+    folders = [runs / f"{name}-{seed}" for seed in seeds]
+    for folder, seed in zip(folders, seeds):
+        train(
+            data,
+            folder,
+            SPLIT,
+            epochs=epochs,
+            seed=seed,
+            encoder_weights=None if paper else encoder_weights,
+            **arguments,
+        )
+    best = max(folders, key=validation_dice)
+    model = load_model(best)
+    config = json.loads((best / "config.json").read_text("utf-8"))
+    settings = config["settings"]
+    images = open_splits(data, SPLIT)["test"]
+    pairs = Cache(images, (settings["size"],) * 2)
+    results = {
+        "network size, mean of flips": evaluate(model, pairs, best, pictures=100),
+        "network size": evaluate(model, pairs, flips=False),
+        "image size, mean of flips": evaluate(model, images),
+        "image size": evaluate(model, images, flips=False),
+    }
+    metadata = {
+        "name": name,
+        "version": "1.0.0",
+        "changelog": {"1.0.0": "First release."},
+        "task": "polyps in colonoscopy images",
+        "data": {"name": "Kvasir-SEG", "split": config["split"]},
+        "preprocessing": "Raw 8-bit RGB, resized by area averages. No other step.",
+        "training": {**settings, "data": "kvasir-seg"},
+        "versions": config["versions"],
+        "backend": config["backend"],
+        "definition": "Mean over the test images of each one's score, threshold 0.5; 1 "
+        "where both masks are empty, 0 where one is.",
+        "metrics": {how: result["summary"] for how, result in results.items()},
+        "seeds": {folder.name: scores_of(folder) for folder in folders},
+        "images": {how: result["images"] for how, result in results.items()},
+        "intended_use": "Research and teaching. Not a medical device.",
+        "terms": "Training images: research and education only (Kvasir-SEG).",
+    }
+    rows = [row(how, result["summary"]) for how, result in results.items()]
+    tests = [scores_of(folder)["test"] for folder in folders]
+    if len(tests) > 1:
+        spread = (f"{np.std([t[s] for t in tests], ddof=1):.4f}" for s in SCORES)
+        mean = {score: np.mean([test[score] for test in tests]) for score in SCORES}
+        rows.append(row(f"{len(tests)} seeds, as `train` scores them: mean", mean))
+        rows.append("| the same: standard deviation | " + " | ".join(spread) + " |")
+    card = CARD.format(
+        name=name,
+        n=len(seeds),
+        rows="\n".join(rows),
+        duplicates=DUPLICATES,
+        encoder="from random weights" if paper else "from ImageNet weights",
+        **{key: settings[key] for key in ("size", "recipe", "epochs")},
+    )
+    model.save_to_preset(hub / name, metadata, card, half=True)
+    check_half(hub / name, pairs, results["network size"])
+
+
+def validation_dice(folder: Path) -> float:
+    """Of the epoch that was kept."""
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        return max(float(row["val_dice"]) for row in csv.DictReader(file))
+
+
+def scores_of(folder: Path) -> dict:
+    test = json.loads((folder / "metrics.json").read_text("utf-8"))["summary"]
+    return {"validation_dice": validation_dice(folder), "test": test}
+
+
+def row(title: str, scores: dict) -> str:
+    figures = " | ".join(f"{scores[name]:.4f}" for name in SCORES)
+    return f"| {title} | {figures} |"
+
+
+def check_half(folder: Path, pairs: Cache, result: dict) -> None:
+    """Makes sure that half precision has not changed the scores."""
+    stored = evaluate(PAMUNet.from_preset(folder), pairs, flips=False)["summary"]
+    for name in SCORES:
+        change = abs(stored[name] - result["summary"][name])
+        if change > 0.0005:
+            raise SystemExit(f"{name} has changed by {change} in half precision")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", help="the folder of Kvasir-SEG, or tfds:kvasir_seg")
+    parser.add_argument("--preset", choices=PRESETS, default="pamunet_kvasir_seg")
+    parser.add_argument("--encoder-weights", help="imagenet, or a .weights.h5 file")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default="runs")
+    parser.add_argument("--hub", type=Path, default="hub")
+    given = parser.parse_args()
+    publish(
+        given.preset,
+        given.data,
+        given.encoder_weights,
+        given.epochs,
+        given.seeds,
+        given.runs,
+        given.hub,
+    )
