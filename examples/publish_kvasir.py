@@ -59,8 +59,8 @@ Mean over the 100 test images.
 ## Use and limits
 
 For research on and teaching of segmentation. Not a medical device: it has seen images
-of one source, each with a polyp, and was tested on images of the same source. It has not
-been tested on images without a polyp.
+of one source, each with a polyp, and was tested on images of the same source. Nobody
+has tested it on images without a polyp.
 
 ## Terms
 
