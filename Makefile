@@ -7,9 +7,10 @@ BIN := .venv/bin
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
 
+# The data's tests compute nothing on a back end: once is enough for them.
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 -q
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 -q --ignore tests/data
 
 lint: .venv/dev
 	$(BIN)/ruff check .

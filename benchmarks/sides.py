@@ -62,7 +62,11 @@ def main(
     RESULTS.mkdir(exist_ok=True)
     suffix = "-short" if arguments.short else ""
     path = RESULTS / f"{name}{suffix}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    lines = ",\n".join(map(json.dumps, rows))
+    path.write_text(
+        f'{{"machine": {json.dumps(result["machine"])}, "rows": [\n{lines}\n]}}\n',
+        "utf-8",
+    )
     _print(result)
     print(path)
 

@@ -1,5 +1,6 @@
 import io
 import os
+import tempfile
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -8,6 +9,9 @@ import pytest
 from PIL import Image
 
 from keras_pamunet.data import Phantom
+
+# The tests' processes compile the same functions under JAX: each once is enough.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
