@@ -45,6 +45,21 @@ def test_against_all_pairs(rng, shape, spacing, dtype):
             assert score == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("seed", "shape", "spacing", "expected"),
+    [
+        (0, (14, 11), (0.7, 1.9), (5.3363008, 2.4558358, 0.2121212)),
+        (1, (6, 9, 8), (2.5, 0.8, 0.7), (2.6536739, 1.4883742, 0.2857143)),
+        (2, (20, 24, 22), (1.5, 0.75, 0.75), (1.8371173, 1.1132785, 0.3827729)),
+    ],
+)
+def test_against_monai(seed, shape, spacing, expected):
+    # From MONAI 1.6.1, which needs PyTorch and is not installed for the tests.
+    masks = np.random.default_rng(seed).random((2, *shape)) < 0.1
+    scores = hd95(*masks, spacing), assd(*masks, spacing), nsd(*masks, spacing, 1.0)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
 def test_known_distance():
     truth, prediction = np.zeros((2, 20, 20, 9), "uint8")
     truth[2:6, 3:9, 4] = 1
