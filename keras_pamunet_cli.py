@@ -203,26 +203,58 @@ def evaluate(
 def predict(
     model: Model,
     images: Annotated[
-        Path, typer.Option("--input", "-i", help="An image or a folder.")
+        Path,
+        typer.Option(
+            "--input", "-i", help="An image, a NIfTI volume or a folder of either."
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the masks.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for the masks; for one volume also a file."
+        ),
     ],
     overlay: Annotated[bool, typer.Option(help="Write images with outlines, too.")] = (
         False
     ),
+    window: Annotated[
+        str | None,
+        typer.Option(help="HU of volumes: liver (default), lung, ... or -200,250."),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw slices of volumes, too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write masks of volumes anew.")
+    ] = False,
     flips: Flips = True,
     quiet: Quiet = False,
 ) -> None:
-    """Predict masks of images."""
+    """Predict masks of images or of CT volumes."""
 
     def run():
-        from keras_pamunet import inference, models
+        from keras_pamunet import inference, models, volume_inference
 
         network = models.load_model(model)
-        return inference.predict(network, images, output, overlay, not quiet, flips)
+        if not volume_inference.holds_nifti(images):
+            masks = inference.predict(
+                network, images, output, overlay, not quiet, flips
+            )
+            return masks, []
+        return volume_inference.predict_volumes(
+            network,
+            images,
+            output,
+            _window(window),
+            preview,
+            overwrite,
+            not quiet,
+            flips,
+        )
 
-    masks = _call(run)
+    masks, kept = _call(run)
+    if kept:
+        rich.print(f"{len(kept)} mask(s) were there and are kept (--overwrite)")
     rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")
 
 
@@ -349,6 +381,14 @@ def info(
         return
     for name, value in facts.items():
         rich.print(f"{name:15} {value or 'as configured in Keras'}")
+
+
+def _window(text):
+    """Two numbers of `-200,250`; names, and what is neither, stay as they are."""
+    try:
+        return tuple(float(limit) for limit in text.split(","))
+    except (AttributeError, ValueError):
+        return text
 
 
 def _part(parts, part):

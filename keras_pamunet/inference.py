@@ -120,9 +120,15 @@ def predict_image(
     inputs = resize_image(image, size)[np.newaxis]
     batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
     probabilities = np.array(batch[0])
-    if size != (height, width):
-        probabilities = cv2.resize(probabilities, (width, height))
-        probabilities = probabilities.reshape(height, width, -1)
-    if model.activation == "softmax":
+    return to_labels(probabilities, (height, width), model.activation)
+
+
+def to_labels(
+    probabilities: np.ndarray, size: tuple[int, int], activation: str
+) -> np.ndarray:
+    """Labels, `size` uint8, of probabilities `(height, width, classes)` of any size."""
+    if probabilities.shape[:2] != size:
+        probabilities = cv2.resize(probabilities, size[::-1]).reshape(*size, -1)
+    if activation == "softmax":
         return np.argmax(probabilities, axis=-1).astype("uint8")
     return (probabilities > 0.5).any(axis=-1).astype("uint8")

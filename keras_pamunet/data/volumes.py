@@ -1,6 +1,7 @@
 import functools
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,12 @@ def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
         ValueError: if two files have the same name.
     """
     if (root / "imagesTr").is_dir():
-        images = _nifti_files([root / "imagesTr"], "")
-        labels = _nifti_files([root / "labelsTr"], "")
+        images = nifti_files([root / "imagesTr"], "")
+        labels = nifti_files([root / "labelsTr"], "")
     else:
         folders = [root, *(path for path in sorted(root.glob("*")) if path.is_dir())]
-        images = _nifti_files(folders, "volume-")
-        labels = _nifti_files(folders, "segmentation-")
+        images = nifti_files(folders, "volume-")
+        labels = nifti_files(folders, "segmentation-")
         labels = {
             name.replace("segmentation", "volume"): path
             for name, path in labels.items()
@@ -180,11 +181,12 @@ def read_labels(labels: Volume, z: int) -> np.ndarray:
     return values.astype("uint8")
 
 
-def _open(paths):
-    return open_case(*map(Volume, paths))
+def nifti_files(folders: Iterable[Any], prefix: str = "") -> dict[str, Any]:
+    """The NIfTI files in folders whose names begin with `prefix`, by their stem.
 
-
-def _nifti_files(folders, prefix):
+    Raises:
+        ValueError: if two files have the same stem.
+    """
     files = {}
     for folder in folders:
         for path in sorted(folder.glob(f"{prefix}*")):
@@ -197,3 +199,7 @@ def _nifti_files(folders, prefix):
                 )
             files[stem] = path
     return files
+
+
+def _open(paths):
+    return open_case(*map(Volume, paths))

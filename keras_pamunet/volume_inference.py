@@ -1,0 +1,254 @@
+"""Predicts masks of CT volumes in NIfTI files."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import keras
+import nibabel
+import numpy as np
+import rich.progress
+from PIL import Image
+
+from keras_pamunet.analysis.figures import contact_sheet, to_rgb
+from keras_pamunet.data.cache import resize_image
+from keras_pamunet.data.volume import Volume
+from keras_pamunet.data.volumes import nifti_files
+from keras_pamunet.data.windows import apply_window, window_limits
+from keras_pamunet.inference import to_labels
+from keras_pamunet.models import load_model, predict_flips
+
+PREVIEW_SLICES = 8
+
+
+def predict_volume(
+    source: str | Path | bytes | nibabel.Nifti1Image,
+    model: keras.Model | str | Path,
+    window: str | tuple[float, float] | None = None,
+    batch_size: int = 8,
+    flips: bool = True,
+    progress: bool = False,
+) -> nibabel.Nifti1Image:
+    """Predicts the mask of a CT volume, slice by slice.
+
+    Memory holds the volume in the file's type, its labels and one batch of slices.
+
+    Args:
+        source: a NIfTI file, its content or an image of nibabel, see
+            `keras_pamunet.data.Volume`.
+        model: a `PAMUNet` of 1 or 3 channels, or what `load_model` takes. Slices are
+            resized to its size, if that is fixed, and the probabilities back.
+        window: which HU a model of `input_range` (0, 255) sees: a name in
+            `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to `"liver"`.
+            Models of another `input_range` take HU as they are, and no window.
+        batch_size: slices predicted at once.
+        flips: see `keras_pamunet.inference.predict`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        uint8 labels, 0 and 1, or with `"softmax"` the classes, in the shape and with
+        the affine and orientation of the source.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the source is no volume or damaged, or the model takes another
+            number of channels or no window.
+
+    Example:
+
+    >>> from keras_pamunet.volume_inference import predict_volume
+    >>> mask = predict_volume("ct.nii.gz", "runs/liver")
+    >>> mask.to_filename("mask.nii.gz")
+    """
+    if isinstance(model, str | Path):
+        model = load_model(model)
+    limits = _limits(model, window)
+    volume = Volume(source)
+    labels = _predict(volume, model, limits, batch_size, flips, progress)
+    return volume.to_nifti(labels)
+
+
+def predict_volumes(
+    model: keras.Model,
+    volumes: str | Path,
+    output: str | Path,
+    window: str | tuple[float, float] | None = None,
+    preview: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    flips: bool = True,
+) -> tuple[list[Path], list[Path]]:
+    """Writes the masks of a NIfTI file or of a folder of them.
+
+    A mask appears when it is complete, so the same call goes on after a break.
+
+    Args:
+        model: see `predict_volume`.
+        volumes: a `.nii` or `.nii.gz` file, or a folder with such files.
+        output: folder for the masks, which have the names of their volumes; for one
+            volume also the mask's own path, ending in `.nii` or `.nii.gz`.
+        window: see `predict_volume`.
+        preview: whether to draw some slices of each volume, too, with the mask and
+            its outline: `<mask>.png` beside the mask.
+        overwrite: whether to write masks anew that are there. By default they are
+            kept in a folder, and an error for one volume.
+        progress: whether to show a progress bar for each volume.
+        flips: see `keras_pamunet.inference.predict`.
+
+    Returns:
+        Paths of the masks that were written, and of those that were there and kept.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        FileExistsError: if the mask of a single volume is there.
+        OSError: if the output cannot be written.
+        ValueError: names the volumes that could not be read; the others are done all
+            the same. Also if a mask would take the place of a volume, or as
+            `predict_volume` does.
+    """
+    limits = _limits(model, window)
+    targets = _targets(Path(volumes), Path(output))
+    kept = [] if overwrite else [path for path in targets.values() if path.exists()]
+    if kept and Path(volumes).is_file():
+        raise FileExistsError(
+            f"Expected a new file for the mask. Received: {kept[0]}, which exists. "
+            "Name another, or overwrite it (--overwrite)."
+        )
+    folder = next(iter(targets.values())).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()  # Fails before hours of work.
+    written, problems = [], []
+    for path, target in targets.items():
+        if target in kept:
+            continue
+        try:
+            volume = Volume(path)
+            labels = _predict(volume, model, limits, 8, flips, progress)
+        except ValueError as error:
+            problems.append(f"  {path}: {error}")
+            continue
+        if preview:  # Before the mask, which says that all is done.
+            picture = _preview(volume, labels, limits or model.input_range)
+            Image.fromarray(picture).save(target.with_name(f"{_stem(target)}.png"))
+        _write(volume.to_nifti(labels), target)
+        written.append(target)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(targets)} volumes could not be predicted:\n"
+            + "\n".join(problems)
+        )
+    return written, kept
+
+
+def holds_nifti(path: Path) -> bool:
+    """Whether this is a NIfTI file, by its name, or a folder with such files."""
+    return bool(nifti_files([path])) if path.is_dir() else _stem(path) != path.name
+
+
+def _limits(model, window):
+    """Lowest and highest HU that become 0 and 255, or None for a model of HU."""
+    if model.input_shape[-1] not in (1, 3):
+        raise ValueError(
+            "Expected a model of 1 or 3 channels for CT. Received: one of "
+            f"{model.input_shape[-1]} channels"
+        )
+    if tuple(model.input_range) == (0, 255):
+        return window_limits("liver" if window is None else window)
+    if window is not None:
+        raise ValueError(
+            f"Expected no window for a model that takes HU from {model.input_range}. "
+            f"Received: window={window!r}"
+        )
+    return None
+
+
+def _targets(volumes, output):
+    """Where the mask of each volume goes."""
+    single = volumes.is_file()
+    if not single and not volumes.is_dir():
+        raise FileNotFoundError(
+            f"Expected a NIfTI file or folder. Not there: {volumes}"
+        )
+    files = [volumes] if single else list(nifti_files([volumes]).values())
+    if not files:
+        raise FileNotFoundError(
+            f"Expected .nii or .nii.gz files in {volumes}. Found none."
+        )
+    if single and _stem(output) != output.name:
+        targets = {volumes: output}
+    else:
+        targets = {path: output / path.name for path in files}
+    inputs = {path.resolve() for path in files}
+    for target in targets.values():
+        if target.resolve() in inputs:
+            raise ValueError(
+                f"Expected another place for the masks. Received: {target}, a volume"
+            )
+    return targets
+
+
+def _predict(volume, model, limits, batch_size, flips, progress):
+    """The labels, `(slices, rows, columns)` uint8."""
+    rows_columns = volume.shape[1::-1]
+    *size, channels = model.input_shape[1:]
+    size = tuple(size) if all(size) else rows_columns
+    batch_size = min(batch_size, len(volume))
+    labels = np.empty(volume.shape[::-1], "uint8")
+    for start in rich.progress.track(
+        range(0, len(volume), batch_size),
+        Path(volume.name).name,
+        disable=not progress,
+        transient=True,
+    ):
+        # The last batch overlaps: another size would be compiled anew.
+        start = min(start, len(volume) - batch_size)
+        images = np.stack(
+            [
+                resize_image(_grey(volume, z, limits), size).repeat(channels, -1)
+                for z in range(start, start + batch_size)
+            ]
+        )
+        batch = (
+            predict_flips(model, images) if flips else model.predict_on_batch(images)
+        )
+        for z, probabilities in enumerate(np.array(batch), start):
+            labels[z] = to_labels(probabilities, rows_columns, model.activation)
+    return labels
+
+
+def _grey(volume, z, limits):
+    """A slice `(rows, columns, 1)`, as 8-bit grey values or as HU without limits."""
+    hu = volume.slice(z)[..., np.newaxis]
+    return hu.astype("float32") if limits is None else apply_window(hu, limits)
+
+
+def _preview(volume, labels, limits):
+    """A contact sheet of slices, spread over those with a mask or else over all."""
+    found = np.flatnonzero(labels.any(axis=(1, 2)))
+    choice = found if found.size else np.arange(len(volume))
+    picks = np.linspace(0, len(choice) - 1, min(PREVIEW_SLICES, len(choice)))
+    panels = [
+        (
+            f"slice {z + 1} of {len(volume)}",
+            to_rgb(_grey(volume, z, None), limits),
+            labels[z],
+        )
+        for z in choice[picks.astype(int)]
+    ]
+    return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
+
+
+def _write(image, path):
+    """Written aside and renamed: an interruption leaves no half a mask."""
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        image.to_filename(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stem(path):
+    """The file's name without `.nii` or `.nii.gz`."""
+    return re.sub(r"\.nii(\.gz)?$", "", path.name)

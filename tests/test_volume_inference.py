@@ -1,0 +1,212 @@
+"""Masks of CT volumes, on a few small ones."""
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_pamunet import volume_inference
+from keras_pamunet.data import Volume, apply_window
+from keras_pamunet.inference import predict_image
+from keras_pamunet.volume_inference import predict_volume, predict_volumes
+from keras_pamunet_cli import app
+from tests.conftest import DATA
+from tests.data.test_volume import AFFINE, OBLIQUE, assert_lies_on, restore
+
+SHAPE = (12, 10, 5)
+
+
+class Brightness:
+    """What inference asks of a model; brighter is likelier, more so at the right."""
+
+    def __init__(self, channels=1, activation="sigmoid", input_range=(0, 255)):
+        self.input_shape = (None, 32, 32, channels)
+        self.activation = activation
+        self.input_range = input_range
+
+    def predict_on_batch(self, images):
+        assert images.shape[1:] == self.input_shape[1:]
+        low, high = self.input_range
+        grey = (images.astype("float32") - low) / (high - low)
+        grey = (
+            grey[..., -1:] * np.linspace(0.8, 1.2, 32, dtype="float32")[:, np.newaxis]
+        )
+        if self.activation == "sigmoid":
+            return grey
+        return np.concatenate([0.6 - grey, 0 * grey + 0.3, grey - 0.2], axis=-1)
+
+
+@pytest.fixture
+def model():
+    return Brightness()
+
+
+@pytest.fixture
+def hu(rng):
+    """HU in the order "LPS", with some structure."""
+    noise = rng.normal(size=(4, 4, 5)).repeat(3, 0).repeat(3, 1)[:12, :10]
+    return (200 * noise).astype("int16")
+
+
+@pytest.fixture
+def scans(tmp_path, hu):
+    """A folder of three volumes, the second damaged."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("a.nii", "b.nii.gz", "c.nii.gz"):
+        nibabel.Nifti1Image(hu, AFFINE).to_filename(folder / name)
+    path = folder / "b.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    return folder
+
+
+def slice_by_slice(model, hu, window=(-200, 250), flips=True):
+    """The labels in the order of `hu`, by the way of images."""
+    grey = apply_window(hu, window)[..., np.newaxis]
+    grey = grey.repeat(model.input_shape[-1], -1)
+    slices = [
+        predict_image(model, grey[:, :, z].swapaxes(0, 1), flips) for z in range(5)
+    ]
+    return np.stack(slices).T
+
+
+@pytest.mark.parametrize("affine", [AFFINE, OBLIQUE], ids=["straight", "oblique"])
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "PIR"])
+def test_orientations(model, hu, axes, affine):
+    expected = slice_by_slice(model, hu)
+    assert 0.1 < expected.mean() < 0.9
+    image = restore(nibabel.Nifti1Image(hu, affine), axes)
+    mask = predict_volume(image, model)
+    assert_lies_on(mask, image)
+    labels = Volume(mask)
+    found = np.stack([labels.slice(z) for z in range(5)]).T
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
+def test_batches(model, hu, batch_size):
+    image = nibabel.Nifti1Image(hu, AFFINE)
+    expected = slice_by_slice(model, hu, (-100, 90), False)
+    for source in (image, image.to_bytes()):
+        mask = predict_volume(source, model, (-100, 90), batch_size, flips=False)
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
+
+
+def test_kinds_of_models(hu):
+    image = nibabel.Nifti1Image(hu, AFFINE)
+    colours = Brightness(3, "softmax")
+    mask = np.asarray(predict_volume(image, colours, (-500, 700)).dataobj)
+    expected = slice_by_slice(colours, hu, (-500, 700))
+    assert len(np.unique(expected)) == 3
+    np.testing.assert_array_equal(mask, expected)
+
+    raw = Brightness(input_range=(-200, 250))
+    mask = np.asarray(predict_volume(image, raw).dataobj)
+    slices = [
+        predict_image(raw, hu[:, :, z].T[..., np.newaxis].astype("float32"))
+        for z in range(5)
+    ]
+    np.testing.assert_array_equal(mask, np.stack(slices).T)
+    with pytest.raises(ValueError, match=r"no window .*\(-200.*window='liver'"):
+        predict_volume(image, raw, "liver")
+    with pytest.raises(ValueError, match="1 or 3 channels.*one of 2 channels"):
+        predict_volume(image, Brightness(2))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_command_line(tmp_path, scans, hu, model, monkeypatch):
+    monkeypatch.setattr("keras_pamunet.models.load_model", lambda name: model)
+    before = {path: path.read_bytes() for path in scans.iterdir()}
+    masks = tmp_path / "masks"
+    command = ("predict", "--model", "any", "-i", scans, "-o", masks)
+    command = (*command, "-q", "--window=-100,90", "--preview")
+    done = run(*command)
+    assert done.exit_code == 1
+    assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
+    names = ["a.nii", "a.png", "c.nii.gz", "c.png"]
+    assert sorted(path.name for path in masks.iterdir()) == names
+    expected = slice_by_slice(model, hu, (-100, 90))
+    for name in ("a.nii", "c.nii.gz"):
+        found = np.asarray(nibabel.load(masks / name).dataobj)
+        np.testing.assert_array_equal(found, expected)
+    (masks / "a.nii").write_text("an older mask")
+    (scans / "b.nii.gz").write_bytes(before[scans / "c.nii.gz"])
+    done = run(*command)
+    assert done.exit_code == 0, done.output
+    assert "2 mask(s) were there" in done.output and "1 mask(s) in" in done.output
+    assert (masks / "a.nii").read_text() == "an older mask"
+    done = run(*command, "--overwrite")
+    assert "3 mask(s) in" in done.output and "were there" not in done.output
+    assert nibabel.load(masks / "a.nii").shape == SHAPE
+    assert (scans / "a.nii").read_bytes() == before[scans / "a.nii"]
+
+
+def test_one_file(tmp_path, scans, model):
+    source, mask = scans / "a.nii", tmp_path / "new" / "mask.nii.gz"
+    assert predict_volumes(model, source, mask, progress=False) == ([mask], [])
+    assert_lies_on(nibabel.load(mask), nibabel.load(source))
+    before = mask.read_bytes()
+    with pytest.raises(FileExistsError, match="mask.nii.gz, which exists.*--overwrite"):
+        predict_volumes(model, source, mask, progress=False)
+    assert mask.read_bytes() == before
+    for output in (scans, source):
+        with pytest.raises(ValueError, match="another place.*a.nii, a volume"):
+            predict_volumes(model, source, output, overwrite=True, progress=False)
+    with pytest.raises(ValueError, match="another place"):
+        predict_volumes(model, scans, scans, overwrite=True, progress=False)
+
+
+def test_preview(tmp_path, scans, hu, model):
+    masks = tmp_path / "masks"
+    predict_volumes(model, scans / "a.nii", masks, preview=True, progress=False)
+    expected = slice_by_slice(model, hu)
+    sheet = np.asarray(Image.open(masks / "a.png"))
+    slices = np.flatnonzero(expected.any(axis=(0, 1)))
+    assert sheet.shape[0] == -(-len(slices) // 2) * (256 + 22)
+    width = round(256 * 12 / 10)
+    white = sheet[:256, width + 4 : 2 * width + 4, 0] == 255
+    assert abs(white.mean() - expected[..., slices[0]].mean()) < 0.03
+
+
+def test_interrupted_write(tmp_path, scans, model, monkeypatch):
+    def fail(image, path):
+        path.write_bytes(b"half a mask")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_filename", fail)
+    with pytest.raises(KeyboardInterrupt):
+        predict_volumes(model, scans, tmp_path / "masks", progress=False)
+    assert not list((tmp_path / "masks").iterdir())
+
+
+def test_bad_places(tmp_path, scans, model, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    # No volume is read before the output is known to be good.
+    monkeypatch.setattr(volume_inference, "Volume", None)
+    for source, output, message in (
+        (scans, tmp_path / "file" / "masks", "file"),
+        (scans, tmp_path / "file", "file"),
+        (tmp_path / "empty", tmp_path / "masks", "files in .*empty. Found none"),
+        (tmp_path / "none", tmp_path / "masks", "Not there: .*none"),
+    ):
+        with pytest.raises(OSError, match=message):
+            predict_volumes(model, source, output, progress=False)
+
+
+@pytest.mark.parametrize("shape", [(12, 10, 5, 2), (12, 10, 0)])
+def test_unfit_volumes(model, shape):
+    image = nibabel.Nifti1Image(np.zeros(shape, "int16"), AFFINE)
+    with pytest.raises(ValueError, match="a volume of three axes. Received: shape"):
+        predict_volume(image, model)
+
+
+def test_real_volume(model):
+    path = next(iter((DATA / "small-ct").glob("*ct*.nii*")), None)
+    if path is None:
+        pytest.skip(f"needs small-ct in {DATA}; set KERAS_PAMUNET_DATA")
+    assert_lies_on(predict_volume(path, model, flips=False), nibabel.load(path))
