@@ -33,6 +33,9 @@ class Recipe(StrEnum):
 
 class Attention(StrEnum):
     luong = "luong"
+    self_ = "self"
+    cross = "cross"
+    additive = "additive"
     none = "none"
 
 
