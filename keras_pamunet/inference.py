@@ -107,6 +107,25 @@ def predict_image(
         ValueError: for another number of channels than the model takes, or pixels
             that are NaN or infinite.
     """
+    inputs = fit_image(model, image)[np.newaxis]
+    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
+    probabilities = np.array(batch[0])
+    height, width = image.shape[:2]
+    if inputs.shape[1:3] != (height, width):
+        probabilities = cv2.resize(probabilities, (width, height))
+        probabilities = probabilities.reshape(height, width, -1)
+    if model.activation == "softmax":
+        return np.argmax(probabilities, axis=-1).astype("uint8")
+    return (probabilities > 0.5).any(axis=-1).astype("uint8")
+
+
+def fit_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Resizes an image `(height, width, channels)` to what a model takes.
+
+    Raises:
+        ValueError: for another number of channels than the model takes, or pixels
+            that are NaN or infinite.
+    """
     *size, channels = model.input_shape[1:]
     if image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
@@ -115,14 +134,4 @@ def predict_image(
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
-    height, width = image.shape[:2]
-    size = tuple(size) if all(size) else (height, width)
-    inputs = resize_image(image, size)[np.newaxis]
-    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
-    probabilities = np.array(batch[0])
-    if size != (height, width):
-        probabilities = cv2.resize(probabilities, (width, height))
-        probabilities = probabilities.reshape(height, width, -1)
-    if model.activation == "softmax":
-        return np.argmax(probabilities, axis=-1).astype("uint8")
-    return (probabilities > 0.5).any(axis=-1).astype("uint8")
+    return resize_image(image, tuple(size)) if all(size) else image
