@@ -33,6 +33,9 @@ class Recipe(StrEnum):
 
 class Attention(StrEnum):
     luong = "luong"
+    self_ = "self"
+    cross = "cross"
+    additive = "additive"
     none = "none"
 
 
@@ -52,8 +55,10 @@ Split = Annotated[
 Classes = Annotated[
     int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
 ]
-Model = Annotated[
-    str, typer.Option(help="A run folder, a .keras file or the name of a preset.")
+MODEL_HELP = "A run folder, a .keras file or the name of a preset."
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+Size = Annotated[
+    int | None, typer.Option(help="If the model takes images of any size.", min=17)
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -159,9 +164,7 @@ def evaluate(
         Path | None,
         typer.Option("--output", "-o", help="Folder for metrics.json and pictures."),
     ] = None,
-    size: Annotated[
-        int | None, typer.Option(help="If the model takes images of any size.", min=17)
-    ] = None,
+    size: Size = None,
     flips: Flips = True,
     full_size: Annotated[
         bool, typer.Option(help="In the images' own sizes, not the network's.")
@@ -188,8 +191,7 @@ def evaluate(
             settings["data"], settings["split"], network.num_classes, settings["seed"]
         )
         source = _part(parts, part)
-        height, width = network.input_shape[1:3]
-        shape = (height or size or 128, width or size or 128)
+        shape = _image_shape(network, size)[:2]
         pairs = source if full_size else sources.Cache(source, shape)
         sources.check([pairs], not quiet)
         return evaluation.evaluate(
@@ -362,10 +364,41 @@ def show(
 
 
 @app.command()
+def attention(
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
+        "attention.png"
+    ),
+    pixel: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Row and column in the image. Default: the middle."),
+    ] = None,
+) -> None:
+    """Draw what the attention gates of a model do to an image."""
+
+    def run():
+        from keras_pamunet import models
+        from keras_pamunet.show import show_attention
+
+        show_attention(models.load_model(model), image, output, pixel)
+
+    _call(run)
+    rich.print(f"Picture: [bold]{output}[/bold]")
+
+
+@app.command()
 def info(
+    model: Annotated[
+        str | None, typer.Argument(help=f"{MODEL_HELP} Its layers are counted.")
+    ] = None,
+    size: Size = None,
     as_json: Json = False,
 ) -> None:
-    """Show versions, without loading a back end."""
+    """Show versions, without loading a back end; or what a model consists of."""
+    if model is not None:
+        _show_layers(_call(lambda: _count(model, size)), as_json)
+        return
     facts = {
         "python": sys.version.split()[0],
         "backend": os.environ.get("KERAS_BACKEND"),
@@ -389,6 +422,21 @@ def _window(text):
         return tuple(float(limit) for limit in text.split(","))
     except (AttributeError, ValueError):
         return text
+
+
+def _count(model, size):
+    from keras_pamunet import models
+    from keras_pamunet.analysis.complexity import count
+
+    network = models.load_model(model)
+    shape = _image_shape(network, size)
+    return {"input_shape": shape, **count(network, shape)}
+
+
+def _image_shape(network, size):
+    """Shape of the images a model takes; of `size` if it takes any."""
+    height, width, channels = network.input_shape[1:]
+    return height or size or 128, width or size or 128, channels
 
 
 def _part(parts, part):
@@ -428,6 +476,23 @@ def _show(result, folder):
         rich.print(f"Numbers per image: {folder / 'metrics.json'}")
         for picture in sorted((folder / "pictures").glob("*.png")):
             rich.print(f"Picture: {picture}")
+
+
+def _show_layers(counts, as_json):
+    if as_json:
+        print(json.dumps(counts))
+        return
+    shape = " x ".join(map(str, counts["input_shape"]))
+    table = Table("layer", "kind", title=f"One image of {shape}", show_footer=True)
+    table.columns[0].footer = "sum"
+    numbers = {"parameters": "parameters", "macs": "MACs", "flops": "FLOPs"}
+    for key, header in numbers.items():
+        table.add_column(header, f"{counts[key]:,}", justify="right")
+    for layer in counts["layers"]:
+        if layer["parameters"] or layer["macs"]:
+            row = (f"{layer[key]:,}" for key in numbers)
+            table.add_row(layer["name"], layer["kind"], *row)
+    rich.print(table)
 
 
 def _show_report(report):

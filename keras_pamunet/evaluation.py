@@ -13,9 +13,9 @@ from PIL import Image
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.analysis.figures import comparison, to_rgb
-from keras_pamunet.data.cache import Cache, resize_image
+from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pipeline import one_hot, pipeline
-from keras_pamunet.inference import predict_image
+from keras_pamunet.inference import fit_image, predict_image, to_labels
 from keras_pamunet.models import predict_flips
 
 
@@ -84,7 +84,10 @@ def evaluate(
             name = source.names[len(rows)]
             row = {scorer.name: float(score) for scorer, score in zip(scorers, row)}
             rows.append({"name": name, **row})
-        predictions.extend(_labels(np.asarray(probabilities), model.activation))
+        predictions += [
+            to_labels(image, image.shape[:2], model.activation)
+            for image in np.asarray(probabilities)
+        ]
     summary = {
         scorer.name: float(np.mean([row[scorer.name] for row in rows]))
         for scorer in scorers
@@ -124,19 +127,11 @@ def _predict_images(model, source, flips):
         yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
 
 
-def _labels(probabilities, activation):
-    if activation == "softmax":
-        return np.argmax(probabilities, axis=-1).astype("uint8")
-    return (probabilities > 0.5).any(axis=-1).astype("uint8")
-
-
 def _picture(model, source, index, prediction, row):
     image, truth = source[index]
     attention = None
     if model.attention is not None:
-        size = model.input_shape[1:3]
-        seen = resize_image(image, size) if all(size) else image
-        attention = attention_map(model, seen[np.newaxis])[0]
+        attention = attention_map(model, fit_image(model, image)[np.newaxis])[0]
     return comparison(
         to_rgb(image, model.input_range),
         truth,

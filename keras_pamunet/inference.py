@@ -107,6 +107,18 @@ def predict_image(
         ValueError: for another number of channels than the model takes, or pixels
             that are NaN or infinite.
     """
+    inputs = fit_image(model, image)[np.newaxis]
+    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
+    return to_labels(np.array(batch[0]), image.shape[:2], model.activation)
+
+
+def fit_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Resizes an image `(height, width, channels)` to what a model takes.
+
+    Raises:
+        ValueError: for another number of channels than the model takes, or pixels
+            that are NaN or infinite.
+    """
     *size, channels = model.input_shape[1:]
     if image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
@@ -115,12 +127,7 @@ def predict_image(
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
-    height, width = image.shape[:2]
-    size = tuple(size) if all(size) else (height, width)
-    inputs = resize_image(image, size)[np.newaxis]
-    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
-    probabilities = np.array(batch[0])
-    return to_labels(probabilities, (height, width), model.activation)
+    return resize_image(image, tuple(size)) if all(size) else image
 
 
 def to_labels(

@@ -1,13 +1,17 @@
-"""Draws pairs of a data set, as they are and augmented."""
+"""Draws pairs of a data set, and what a model's attention does to an image."""
 
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from PIL import Image
 
-from keras_pamunet.analysis.figures import contact_sheet, to_rgb
+from keras_pamunet.analysis.attention_maps import gate_maps
+from keras_pamunet.analysis.figures import attention_sheet, contact_sheet, to_rgb
 from keras_pamunet.data.augment import Augment
+from keras_pamunet.data.folder import read_image
+from keras_pamunet.inference import fit_image
 
 
 def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None:
@@ -36,6 +40,46 @@ def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None
                 ("augmented", to_rgb(changed, value_range), changed_mask),
             ]
         )
+    _write(contact_sheet(rows), output)
+
+
+def show_attention(
+    model: keras.Model,
+    image: str | Path,
+    output: str | Path,
+    pixel: tuple[int, int] | None = None,
+) -> None:
+    """Draws what each of a model's gates does to an image.
+
+    Args:
+        model: a `PAMUNet` with attention.
+        image: path of the image, which is resized to what the model takes.
+        output: path of the picture, such as `attention.png`, with a row for each gate
+            (see `keras_pamunet.analysis.figures.attention_sheet`).
+        pixel: `(row, column)` in the image; whom the last map belongs to. Defaults to
+            the pixel in the middle.
+
+    Raises:
+        ValueError: for an image that cannot be read or that the model does not take, a
+            pixel outside it, a model without attention, and an unknown ending of
+            `output`.
+        OSError: if `output` cannot be written.
+    """
+    original = read_image(image)
+    seen = fit_image(model, original)
+    size = original.shape[:2]
+    row, column = pixel or (size[0] // 2, size[1] // 2)
+    if not (0 <= row < size[0] and 0 <= column < size[1]):
+        raise ValueError(
+            f"Expected a pixel in {image}, {size[0]} rows x {size[1]} columns. "
+            f"Received: row {row}, column {column}"
+        )
+    pixel = row * seen.shape[0] // size[0], column * seen.shape[1] // size[1]
+    picture = to_rgb(seen, model.input_range)
+    _write(attention_sheet(picture, gate_maps(model, seen, pixel), pixel), output)
+
+
+def _write(picture, output):
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(rows)).save(output)
+    Image.fromarray(picture).save(output)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
+from keras_pamunet import PAMUNet
 from keras_pamunet.data import Folder, Phantom, load_split, save_split
 from keras_pamunet.show import show
 from keras_pamunet_cli import app
@@ -53,6 +54,26 @@ def test_split(folder, tmp_path):
     names = [name for fold in folds for name in fold["validation"]]
     assert sorted(names) == Folder(folder).names
     assert run("split", folder, "-o", tmp_path / "mine.txt").exit_code == 1
+
+
+def test_info_of_a_model(tmp_path):
+    path = tmp_path / "model.keras"
+    PAMUNet((None, None, 3), expansion=1, attention=None).save(path)
+    counts = json.loads(run("info", path, "--size", 64, "--json").stdout)
+    assert counts["input_shape"] == [64, 64, 3]
+    stem = next(row for row in counts["layers"] if row["name"] == "stem")
+    macs = 32 * 32 * 9 * 3 * 32
+    assert stem == {
+        "name": "stem",
+        "kind": "Conv2D",
+        "parameters": 9 * 3 * 32,
+        "macs": macs,
+        "flops": 2 * macs,
+    }
+    table = run("info", path, "--size", 64).stdout
+    assert "stem" in table and f"{macs:,}" in table and f"{counts['macs']:,}" in table
+    assert "crop" not in table
+    assert run("info", tmp_path / "nowhere").exit_code == 1
 
 
 def test_show(folder, tmp_path):

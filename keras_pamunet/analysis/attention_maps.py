@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pamunet.layers import ProgressiveLuongAttention
+from keras_pamunet.layers import AdditiveAttention, ProgressiveLuongAttention
 
 # Scores made at once: 64 MB in float32.
 MAX_SCORES = 2**24
@@ -21,13 +21,13 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
     Returns:
         The gate's scores, averaged over the queries,
         `(batch, gate_height, gate_width)` float32. The gate's `key_stride` divides
-        height and width.
+        height and width. Of additive attention, its coefficients.
 
     Raises:
         ValueError: if the model has no such gate.
     """
     name = f"attention_{level}"
-    gates = [x.name for x in model.layers if isinstance(x, ProgressiveLuongAttention)]
+    gates = [gate.name for gate in _gates(model)]
     if name not in gates:
         raise ValueError(
             f"Expected a model with the gate {name!r}. Its gates are: "
@@ -35,17 +35,88 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
         )
     gate = model.get_layer(name)
     features = keras.Model(model.input, gate.input)
-    maps = []
-    for image in images:
-        skip, up = features(image[np.newaxis], training=False)
-        rows = skip.shape[1]
-        # A few rows of queries at a time: all the scores would not fit in memory.
-        height, width = (-(-side // gate.key_stride) for side in up.shape[1:3])
-        step = max(MAX_SCORES // (skip.shape[2] * height * width), 1)
-        total = 0.0
-        for row in range(0, rows, step):
-            part = skip[:, row : row + step]
-            _, scores = gate(part, up, return_attention_scores=True)
-            total = total + ops.convert_to_numpy(ops.sum(scores, axis=1))
-        maps.append(total.reshape(height, width) / (rows * skip.shape[2]))
-    return np.stack(maps)
+    return np.stack(
+        [
+            _mean_scores(gate, *features(image[np.newaxis], training=False))
+            for image in images
+        ]
+    )
+
+
+def gate_maps(
+    model: keras.Model, image: np.ndarray, pixel: tuple[int, int]
+) -> list[dict[str, np.ndarray]]:
+    """What each gate of a model does to one image (Fig. 2c), as maps.
+
+    Args:
+        model: a `PAMUNet` with attention.
+        image: raw values, `(height, width, channels)`, of a size the model takes.
+        pixel: `(row, column)` in the image.
+
+    Returns:
+        For each gate, from 1/2 of the image's size down to 1/16, maps of the part that
+        the image covers, `(height, width)` float32: `"before"` and `"after"`, the
+        skip's features without and with the gate, means over the channels;
+        `"attention"`, see `attention_map`; and `"pixel"`, the scores of the given
+        pixel alone, which additive attention does not have.
+
+    Raises:
+        ValueError: if the model has no gates.
+    """
+    gates = sorted(_gates(model), key=lambda gate: gate.name)
+    if not gates:
+        raise ValueError(
+            "Expected a model with attention. Received: a model without "
+            f"({model.name!r})"
+        )
+    tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
+    levels = []
+    for level, (gate, (skip, source, gated)) in enumerate(
+        zip(gates, tensors(image[np.newaxis], training=False))
+    ):
+        maps = {
+            name: ops.convert_to_numpy(features)[0].astype("float32").mean(axis=-1)
+            for name, features in (("before", skip), ("after", gated))
+        }
+        maps["attention"] = _mean_scores(gate, skip, source)
+        if isinstance(gate, ProgressiveLuongAttention):
+            row, column = (at // 2 ** (level + 1) for at in pixel)
+            query = skip[:, row : row + 1, column : column + 1]
+            scores = _scores(gate, query, source)
+            maps["pixel"] = scores.reshape(maps["attention"].shape)
+        # The network has padded the image at the lower and right edge.
+        padded = [side * 2 ** (level + 1) for side in maps["before"].shape]
+        levels.append({name: _crop(x, image.shape, padded) for name, x in maps.items()})
+    return levels
+
+
+def _gates(model):
+    kinds = AdditiveAttention | ProgressiveLuongAttention
+    return [layer for layer in model.layers if isinstance(layer, kinds)]
+
+
+def _mean_scores(gate, skip, source):
+    if isinstance(gate, AdditiveAttention):
+        return _scores(gate, skip, source)[0, ..., 0]
+    rows, columns = skip.shape[1:3]
+    # A few rows of queries at a time: all the scores would not fit in memory.
+    height, width = (-(-side // gate.key_stride) for side in source.shape[1:3])
+    step = max(MAX_SCORES // (columns * height * width), 1)
+    total = sum(
+        _scores(gate, skip[:, row : row + step], source).sum(axis=1)
+        for row in range(0, rows, step)
+    )
+    return total.reshape(height, width) / (rows * columns)
+
+
+def _scores(gate, skip, source):
+    _, scores = gate(skip, source, return_attention_scores=True)
+    return ops.convert_to_numpy(scores).astype("float32")
+
+
+def _crop(values, size, padded):
+    height, width = (
+        -(-side * count // whole)
+        for side, count, whole in zip(size, values.shape, padded)
+    )
+    return values[:height, :width]

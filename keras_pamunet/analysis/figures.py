@@ -72,12 +72,45 @@ def comparison(
         ("prediction", outline(image, _panel(prediction, nearest=True))),
     ]
     if attention is not None:
-        span = max(float(np.ptp(attention)), 1e-12)
-        grey = np.rint(255 * (attention - attention.min()) / span).astype("uint8")
-        grey = cv2.resize(grey, image.shape[1::-1])
-        heat = cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+        heat = _heat(attention, attention, image.shape)
         panels.append(("attention", cv2.addWeighted(image, 0.35, heat, 0.65, 0)))
-    return np.concatenate([_labelled(panel, text) for text, panel in panels], axis=1)
+    return _sheet([panels])
+
+
+def attention_sheet(
+    image: np.ndarray,
+    levels: Sequence[dict[str, np.ndarray]],
+    pixel: tuple[int, int],
+) -> np.ndarray:
+    """A row for each gate: image | before | after | attention | pixel.
+
+    Before and after share one scale, each of the others goes from its lowest to its
+    highest value; below each map stands its range.
+
+    Args:
+        image: `(height, width, 3)` uint8.
+        levels: see `keras_pamunet.analysis.attention_maps.gate_maps`.
+        pixel: `(row, column)`, marked in the image.
+
+    Returns:
+        The picture, `(height, width, 3)` uint8.
+    """
+    panel = _panel(image)
+    row, column = (
+        int((at + 0.5) * new / old)
+        for at, new, old in zip(pixel, panel.shape, image.shape)
+    )
+    marked = cv2.drawMarker(panel.copy(), (column, row), PREDICTION_COLOUR)
+    rows = []
+    for level, maps in enumerate(levels):
+        features = maps["before"], maps["after"]
+        rows.append([(f"gate at 1/{2 ** (level + 1)}", marked)])
+        for name, values in maps.items():
+            scale = features if name in ("before", "after") else [values]
+            scale = np.array([[x.min(), x.max()] for x in scale])
+            title = f"{name} {values.min():.3g} to {values.max():.3g}"
+            rows[-1].append((title, _heat(values, scale, panel.shape)))
+    return _sheet(rows)
 
 
 def contact_sheet(
@@ -92,7 +125,7 @@ def contact_sheet(
     Returns:
         The picture, `(height, width, 3)` uint8.
     """
-    strips = []
+    sheet = []
     for row in rows:
         panels = []
         for title, image, mask in row:
@@ -100,9 +133,24 @@ def contact_sheet(
             grey = (mask * (255 // max(mask.max(), 1)))[..., np.newaxis].repeat(3, -1)
             overlay = outline(image, mask, TRUTH_COLOUR)
             panels += [(title[:30], image), ("mask", grey), ("overlay", overlay)]
-        strips.append(
-            np.concatenate([_labelled(p, text) for text, p in panels], axis=1)
-        )
+        sheet.append(panels)
+    return _sheet(sheet)
+
+
+def _heat(values, scale, shape):
+    """Values in colours, from the lowest number in `scale` to the highest."""
+    span = max(float(np.ptp(scale)), 1e-12)
+    grey = np.rint(255 * (values - np.min(scale)) / span).astype("uint8")
+    grey = cv2.resize(grey, shape[1::-1])
+    return cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+
+
+def _sheet(rows):
+    """Rows of panels, `(title, picture)`, one below the other."""
+    strips = [
+        np.concatenate([_labelled(panel, text) for text, panel in row], axis=1)
+        for row in rows
+    ]
     width = max(strip.shape[1] for strip in strips)
     return np.concatenate(
         [

@@ -1,3 +1,4 @@
+from keras_pamunet.layers.additive_attention import AdditiveAttention
 from keras_pamunet.layers.conv2d import Conv2D
 from keras_pamunet.layers.conv2d_transpose import Conv2DTranspose
 from keras_pamunet.layers.crop_like import CropLike
@@ -8,6 +9,7 @@ from keras_pamunet.layers.pad_to_multiple import PadToMultiple
 from keras_pamunet.layers.progressive_luong_attention import ProgressiveLuongAttention
 
 __all__ = [
+    "AdditiveAttention",
     "Conv2D",
     "Conv2DTranspose",
     "CropLike",

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from keras_pamunet import hub, metrics
 from keras_pamunet.layers import (
+    AdditiveAttention,
     Conv2D,
     Conv2DTranspose,
     CropLike,
@@ -28,7 +29,9 @@ STAGES = (
     (320, 1, 1),
 )
 SKIP_STAGES = (0, 1, 2, 4)
-ATTENTIONS = ("luong", None)
+ATTENTIONS = ("luong", "self", "cross", "additive", None)
+# Of the kinds that compare pixels with pixels: their score activation by default.
+DEFAULT_SCORES = {"luong": "sigmoid", "self": "softmax", "cross": "softmax"}
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -36,8 +39,8 @@ class PAMUNet(keras.Model):
     """PAM-UNet: a mobile U-Net with Progressive Luong Attention on every skip.
 
     The encoder is MobileNetV2 (alpha 1.0); its features at 1/2, 1/4, 1/8 and 1/16
-    of the image pass a `ProgressiveLuongAttention` gate each and join the decoder of
-    transposed convolutions and inverted residual blocks. The model is compiled with
+    of the image pass an attention gate each and join the decoder of transposed
+    convolutions and inverted residual blocks. The model is compiled with
     the paper's settings: SGD with learning rate 0.01, momentum 0.9 and weight decay
     1e-4, cross-entropy (eq. 6) and the gates' variance (eq. 8) as loss. Call
     `compile` for others.
@@ -47,12 +50,29 @@ class PAMUNet(keras.Model):
             need not be multiples of anything, but 17 pixels or more.
         num_classes: number of output channels.
         expansion: expansion factor of the inverted residual blocks.
-        attention: `"luong"`, or `None` for the plain mobile encoder-decoder.
+        attention: the gates of the skips, a row of the paper's Table II. With 1x1
+            convolutions Q, K, V, skip x, the decoder's features g of the same c
+            channels and n pixels, and MACs of a gate behind the formula:
+
+            * `"luong"`: `x + gamma * f(Q(x) K(g)^T / sqrt(c)) V(g) / n`, f the
+              sigmoid; `2 n^2 c + 3 n c^2`. Progressive Luong Attention, Fig. 2b.
+            * `"cross"`: `x + gamma * softmax(Q(x) K(g)^T / sqrt(c)) V(g)`; the same
+              cost. Encoder-decoder attention, Vaswani et al., arXiv 1706.03762; here
+              as in eq. 3.
+            * `"self"`: `x + gamma * softmax(Q(x) K(x)^T / sqrt(c)) V(x)`; the same
+              cost. Non-local networks, Wang et al., arXiv 1711.07971.
+            * `"additive"`: `x * sigmoid(psi(relu(W_x x + W_g g)))` with c / 2 hidden
+              channels; `n c^2 + n c / 2`. Attention U-Net, arXiv 1804.03999.
+            * `None`: `x`, the plain mobile encoder-decoder.
+
+            All but `"luong"` are this package's reading of the table.
         attention_regularization: the lambda of eq. 8, weight of the attention
             scores' variance in the loss.
-        score_activation: see `keras_pamunet.ops.attention_scores`.
-        key_stride: see `keras_pamunet.layers.ProgressiveLuongAttention`. With 2,
-            attention costs a quarter, which is worth having from 256 pixels on.
+        score_activation: f of `"luong"`, `"self"` and `"cross"`, see
+            `keras_pamunet.ops.attention_scores`. Defaults to that in the formula.
+        key_stride: of the same three, see
+            `keras_pamunet.layers.ProgressiveLuongAttention`. With 2, attention costs a
+            quarter, which is worth having from 256 pixels on.
         encoder_weights: `None`, `"imagenet"` (downloaded by Keras Applications) or
             the path of a `.weights.h5` file of
             `keras.applications.MobileNetV2(include_top=False)`. With other than 3
@@ -95,7 +115,7 @@ class PAMUNet(keras.Model):
         expansion: int = 6,
         attention: str | None = "luong",
         attention_regularization: float = 0.01,
-        score_activation: str = "sigmoid",
+        score_activation: str | None = None,
         key_stride: int = 1,
         encoder_weights: str | None = None,
         activation: str = "sigmoid",
@@ -106,6 +126,16 @@ class PAMUNet(keras.Model):
         dtype: Any = None,
     ):
         _check("attention", attention, ATTENTIONS)
+        compares = attention in DEFAULT_SCORES
+        # "sigmoid" is what models without attention were saved with before.
+        of_scores = score_activation not in (None, "sigmoid") or key_stride != 1
+        if of_scores and not compares:
+            raise ValueError(
+                "Expected `score_activation` and `key_stride` only with one of "
+                f"attention={tuple(DEFAULT_SCORES)}. Received: attention="
+                f"{attention!r}, score_activation={score_activation!r}, "
+                f"key_stride={key_stride!r}"
+            )
         _check("activation", activation, ("sigmoid", "softmax"))
         if activation == "softmax" and num_classes < 2:
             raise ValueError(
@@ -177,14 +207,19 @@ class PAMUNet(keras.Model):
         for index, skip in reversed(list(enumerate(skips))):
             filters = skip.shape[-1]
             up = conv(Conv2DTranspose, filters, 3, 2, f"up_{index}")(x)
-            if attention == "luong":
+            common = {
+                "attention_regularizer": AttentionVariance(attention_regularization),
+                "dtype": policy,
+                "name": f"attention_{index}",
+            }
+            if compares:
                 skip = ProgressiveLuongAttention(
-                    score_activation,
-                    AttentionVariance(attention_regularization),
-                    key_stride,
-                    dtype=policy,
-                    name=f"attention_{index}",
-                )(skip, up)
+                    score_activation or DEFAULT_SCORES[attention],
+                    key_stride=key_stride,
+                    **common,
+                )(skip, skip if attention == "self" else up)
+            elif attention == "additive":
+                skip = AdditiveAttention(**common)(skip, up)
             x = layers.Concatenate(dtype=policy)([skip, up])
             x = InvertedResidual(filters, **block, name=f"decoder_{index}")(x)
 

@@ -84,6 +84,17 @@ class LayerTest(testing.TestCase):
             run_training_check=False,
         )
 
+    def test_additive_attention(self):
+        self.run_layer_test(
+            layers.AdditiveAttention,
+            init_kwargs={"attention_regularizer": AttentionVariance(0.1)},
+            input_shape={"skip_shape": (2, 4, 4, 6), "gate_shape": (2, 4, 4, 3)},
+            expected_output_shape=(2, 4, 4, 6),
+            expected_num_trainable_weights=5,
+            expected_num_losses=1,
+            run_training_check=False,
+        )
+
     def test_pad_to_multiple(self):
         self.run_layer_test(
             layers.PadToMultiple,
@@ -186,6 +197,27 @@ def test_attention_formula(rng, score_activation, key_stride):
     np.testing.assert_allclose(gated, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours, scores, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(layer.losses[0], 0.3 * variance.mean(), rtol=1e-4)
+
+
+def test_additive_attention_formula(rng):
+    layer = layers.AdditiveAttention(AttentionVariance(0.3))
+    skip = rng.normal(size=(2, 4, 5, 6)).astype("float32")
+    gate = rng.normal(size=(2, 4, 5, 7)).astype("float32")
+    layer.build(skip.shape, gate.shape)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
+    of_skip, of_gate, gate_bias, psi, psi_bias = layer.get_weights()
+    hidden = skip @ of_skip[0, 0] + gate @ of_gate[0, 0] + gate_bias
+    expected = 1 / (1 + np.exp(-np.maximum(hidden, 0) @ psi[0, 0] - psi_bias))
+    gated, coefficients = layer(skip, gate, return_attention_scores=True)
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-4)
+    np.testing.assert_allclose(gated, skip * expected, rtol=1e-4, atol=1e-5)
+    variance = expected.var(axis=(1, 2, 3)).mean()
+    np.testing.assert_allclose(layer.losses[0], 0.3 * variance, rtol=1e-4)
+
+
+def test_additive_attention_needs_one_size():
+    with pytest.raises(ValueError, match=r"Received: .*\(1, 4, 4, 2\)"):
+        layers.AdditiveAttention()(ops.ones((1, 8, 8, 2)), ops.ones((1, 4, 4, 2)))
 
 
 def test_attention_of_many_keys_in_half_precision():

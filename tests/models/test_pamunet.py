@@ -10,34 +10,15 @@ import pytest
 from keras import layers
 
 from keras_pamunet import PAMUNet
-from keras_pamunet.layers import InvertedResidual, MBConv, ProgressiveLuongAttention
+from keras_pamunet.analysis.complexity import count
 
 EXPECTED = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
     None: (3_795_425, 235_296_768),
     "luong": (3_829_145 + 4, 834_951_168),
+    "self": (3_829_145 + 4, 834_951_168),
+    "cross": (3_829_145 + 4, 834_951_168),
+    "additive": (3_806_669, 237_839_360),
 }
-
-
-def multiply_adds(layer, shape, output_shape=None):
-    """Multiply-adds of a layer for one image, from its kernels' shapes."""
-    if isinstance(layer, MBConv | InvertedResidual):
-        total = 0
-        for part in getattr(layer, "blocks", None) or layer.steps:
-            total += multiply_adds(part, shape)
-            shape = part.compute_output_shape(shape)
-        return total
-    if isinstance(layer, ProgressiveLuongAttention):
-        skip, gate = shape
-        projections = (layer.query, skip), (layer.key, gate), (layer.value, gate)
-        queries, keys = np.prod(skip[1:3]), np.prod(gate[1:3])
-        total = 2 * queries * keys * skip[-1]
-        return total + sum(multiply_adds(*projection) for projection in projections)
-    if isinstance(layer, layers.Conv2DTranspose):
-        return np.prod(shape[1:3]) * np.prod(layer.kernel.shape)
-    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-        size = layer.compute_output_shape(shape)[1:3]
-        return np.prod(size) * np.prod(layer.kernel.shape)
-    return 0
 
 
 @pytest.mark.parametrize("attention", EXPECTED)
@@ -45,16 +26,7 @@ def test_size(attention):
     model = PAMUNet(attention=attention)
     parameters, expected = EXPECTED[attention]
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
-    total = sum(
-        multiply_adds(
-            layer,
-            [x.shape for x in layer.input]
-            if isinstance(layer.input, list | tuple)
-            else layer.input.shape,
-        )
-        for layer in model.layers[1:]
-    )
-    assert total == expected
+    assert count(model)["macs"] == expected
 
 
 @pytest.mark.parametrize("size", [(17, 17), (33, 64), (32, 50)])
@@ -112,9 +84,10 @@ def test_mixed_precision(rng, dtype):
     np.testing.assert_allclose(masks, exact(images), atol=0.05)
 
 
-def test_fit(rng):
+@pytest.mark.parametrize("attention", EXPECTED)
+def test_fit(rng, attention):
     """As it comes from the constructor; every weight has gradients after two steps."""
-    model = PAMUNet((64, 64, 3))
+    model = PAMUNet((64, 64, 3), attention=attention)
     model.compile(
         optimizer=model.optimizer,
         loss="binary_crossentropy",
@@ -134,6 +107,29 @@ def test_fit(rng):
     for weight, before, after in zip(model.weights, states[-2], states[-1]):
         assert np.isfinite(after).all(), weight.path
         assert (before != after).any(), weight.path
+
+
+@pytest.mark.parametrize("attention", ["self", "cross", "additive"])
+def test_attention_kinds(rng, tmp_path, attention):
+    """What each gate is given and makes of it; odd sizes; saved and loaded."""
+    model = PAMUNet((None, None, 3), expansion=1, attention=attention)
+    for gate in model.layers:
+        if gate.name.startswith("attention"):
+            gate.set_weights([rng.normal(size=w.shape) for w in gate.weights])
+    gate = model.get_layer("attention_2")
+    skip, source = gate.input
+    up = model.get_layer("up_2").output
+    assert source is (skip if attention == "self" else up)
+    if attention != "additive":
+        assert gate.score_activation == "softmax"
+    images = rng.integers(0, 256, (1, 33, 50, 3), "uint8")
+    masks = np.asarray(model(images))
+    assert masks.shape == (1, 33, 50, 1) and masks.std() > 1e-3
+    assert len(model.losses) == 4
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.attention == attention and loaded.score_activation is None
+    np.testing.assert_allclose(loaded(images), masks, atol=1e-6)
 
 
 def test_default_compilation():
@@ -239,6 +235,8 @@ def test_grey_encoder_weights(rng, encoder):
         ({"input_shape": (128, 128)}, r"\(height, width, channels\)"),
         ({"input_shape": (16, 32, 3)}, "at least 17 x 17 pixels"),
         ({"attention": "self-made"}, "attention='self-made'"),
+        ({"attention": "additive", "key_stride": 2}, "key_stride=2"),
+        ({"attention": None, "score_activation": "softmax"}, "attention=None"),
         ({"activation": "relu"}, "activation='relu'"),
         ({"activation": "softmax"}, "num_classes=1"),
         ({"input_range": (255, 0)}, r"input_range=\(255, 0\)"),

@@ -1,0 +1,92 @@
+"""What a model's gates do to an image, as numbers and as a picture."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_pamunet import PAMUNet
+from keras_pamunet.analysis.attention_maps import attention_map, gate_maps
+from keras_pamunet.analysis.figures import attention_sheet
+from keras_pamunet_cli import app
+
+
+def network(rng, attention, size=(40, 64)):
+    model = PAMUNet((*size, 3), expansion=1, attention=attention)
+    for gate in model.layers:
+        if gate.name.startswith("attention"):
+            gate.set_weights([rng.normal(size=w.shape) for w in gate.weights])
+    return model
+
+
+@pytest.mark.parametrize("attention", ["luong", "self", "cross", "additive"])
+def test_gate_maps(rng, attention):
+    model = network(rng, attention)
+    image = rng.integers(0, 256, (40, 64, 3), "uint8")
+    levels = gate_maps(model, image, (39, 10))
+    # 40 rows are padded to 64: the maps end where the image does.
+    shapes = [(20, 32), (10, 16), (5, 8), (3, 4)]
+    assert [maps["before"].shape for maps in levels] == shapes
+    assert [maps["attention"].shape for maps in levels] == shapes
+    gate = model.get_layer("attention_1")
+    skip, source, gated = keras.Model(model.input, [*gate.input, gate.output])(
+        image[np.newaxis]
+    )
+    _, scores = gate(skip, source, return_attention_scores=True)
+    scores = np.asarray(scores)[0]
+    expected = {
+        "before": np.asarray(skip)[0].mean(-1),
+        "after": np.asarray(gated)[0].mean(-1),
+        "attention": scores[..., 0],
+    }
+    if attention != "additive":
+        expected["attention"] = scores.mean(axis=0).reshape(16, 16)
+        expected["pixel"] = scores[39 // 4 * 16 + 10 // 4].reshape(16, 16)
+    assert set(levels[1]) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(
+            levels[1][name], values[:10], rtol=1e-4, atol=1e-6, err_msg=name
+        )
+    assert (levels[1]["before"] != levels[1]["after"]).any()
+    np.testing.assert_allclose(
+        attention_map(model, image[np.newaxis], 1)[0, :10], levels[1]["attention"]
+    )
+
+
+def test_attention_sheet():
+    maps = np.array([[0, 1], [2, 4]], "float32")
+    level = {"before": maps, "after": maps / 4, "attention": maps, "pixel": 8 * maps}
+    image = np.zeros((2, 2, 3), "uint8")
+    sheet = attention_sheet(image, [level, level], (1, 0)).astype(int)
+    assert sheet.shape == (2 * (256 + 22), 5 * (256 + 4), 3)
+    marked, before, after, attention, pixel = (
+        x[:256, :256] for x in np.split(sheet[:278], 5, axis=1)
+    )
+    # Yellow at the pixel in the lower left, nowhere else.
+    rows, columns = marked.any(axis=-1).nonzero()
+    assert rows.min() > 180 and rows.max() < 204
+    assert columns.min() > 52 and columns.max() < 76
+    np.testing.assert_array_equal(before, attention)
+    np.testing.assert_array_equal(attention, pixel)
+    # On the same scale, the features after are those before divided by 4.
+    assert after.max() < before.max()
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_commands(rng, tmp_path):
+    path, image, picture = (tmp_path / x for x in ("m.keras", "i.png", "new/a.png"))
+    network(rng, "luong", (32, 32)).save(path)
+    Image.fromarray(rng.integers(0, 256, (50, 40, 3), "uint8")).save(image)
+    options = ("attention", path, image, "-o", picture, "--pixel")
+    assert run(*options, 49, 39).exit_code == 0
+    assert Image.open(picture).size == (5 * (256 + 4), 4 * (256 + 22))
+    done = run(*options, 50, 0)
+    assert done.exit_code == 1
+    assert "50 rows x 40 columns. Received: row 50" in done.stderr
+    network(rng, None, (32, 32)).save(path)
+    done = run(*options, 0, 0)
+    assert done.exit_code == 1 and "Expected a model with attention" in done.stderr
