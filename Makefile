@@ -17,13 +17,15 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-# The short form of the benchmarks. DATA=folder adds that of reading the folder.
+# The short form of the benchmarks. DATA=folder adds that of reading the folder,
+# KERAS_PAMUNET_DATA=folder that of preparing a volume in it.
 bench: .venv/dev
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/attention.py --short
 	$(BIN)/python benchmarks/convolutions.py --short
 	$(BIN)/python benchmarks/networks.py --short
 	$(if $(DATA),$(BIN)/python benchmarks/input_pipeline.py $(DATA))
+	$(if $(KERAS_PAMUNET_DATA),$(BIN)/python benchmarks/prepare_volume.py)
 
 .venv/demo: setup.py pyproject.toml
 	$(PYTHON) -m venv .venv

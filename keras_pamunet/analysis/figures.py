@@ -27,9 +27,7 @@ def outline(
         (np.asarray(mask) > 0).astype("uint8"), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
     )
     thickness = max(max(image.shape) // 256, 1)
-    return cv2.drawContours(
-        np.ascontiguousarray(image).copy(), contours, -1, colour, thickness
-    )
+    return cv2.drawContours(image.copy(), contours, -1, colour, thickness)
 
 
 def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:

@@ -127,9 +127,7 @@ class PAMUNet(keras.Model):
     ):
         _check("attention", attention, ATTENTIONS)
         compares = attention in DEFAULT_SCORES
-        # "sigmoid" is what models without attention were saved with before.
-        of_scores = score_activation not in (None, "sigmoid") or key_stride != 1
-        if of_scores and not compares:
+        if not compares and (score_activation is not None or key_stride != 1):
             raise ValueError(
                 "Expected `score_activation` and `key_stride` only with one of "
                 f"attention={tuple(DEFAULT_SCORES)}. Received: attention="
@@ -410,7 +408,10 @@ class PAMUNet(keras.Model):
         config = self.get_config()
         for name in ("name", "trainable", "dtype"):
             del config[name]
-        hub.write(Path(folder), config, self.save_weights, metadata, card, half)
+        # A copy: with the weights of a trained model goes its optimizer's state.
+        bare = type(self)(**config)
+        bare.set_weights(self.get_weights())
+        hub.write(Path(folder), config, bare.save_weights, metadata, card, half)
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PAMUNet":

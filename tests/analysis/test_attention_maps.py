@@ -83,7 +83,7 @@ def test_commands(rng, tmp_path):
     Image.fromarray(rng.integers(0, 256, (50, 40, 3), "uint8")).save(image)
     options = ("attention", path, image, "-o", picture, "--pixel")
     assert run(*options, 49, 39).exit_code == 0
-    assert Image.open(picture).size == (5 * (256 + 4), 4 * (256 + 22))
+    assert np.asarray(Image.open(picture)).shape == (4 * (256 + 22), 5 * (256 + 4), 3)
     done = run(*options, 50, 0)
     assert done.exit_code == 1
     assert "50 rows x 40 columns. Received: row 50" in done.stderr
