@@ -59,7 +59,7 @@ def transposed():
 
 def vgg():
     if keras.backend.backend() == "jax":
-        pytest.skip("XLA leaves out the products with padding, a tenth of this network")
+        pytest.skip("XLA leaves out the products with padding")
     return keras.applications.VGG16(
         include_top=False, weights=None, input_shape=(32, 32, 3)
     )
