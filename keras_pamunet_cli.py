@@ -239,10 +239,17 @@ def predict(
 
         network = models.load_model(model)
         if not volume_inference.holds_nifti(images):
+            if window or preview or overwrite:
+                raise ValueError(
+                    "Expected NIfTI volumes for --window, --preview and --overwrite. "
+                    f"Received: {images}"
+                )
             masks = inference.predict(
                 network, images, output, overlay, not quiet, flips
             )
             return masks, []
+        if overlay:
+            raise ValueError("Expected --preview for volumes. Received: --overlay")
         return volume_inference.predict_volumes(
             network,
             images,

@@ -79,7 +79,12 @@ def nsd(
 
     Counts voxels, as MONAI does, not their areas. 1 for two empty masks, 0 if only
     one is empty. Other arguments and errors: see `surface_distances`.
+
+    Raises:
+        ValueError: also if the tolerance is negative or NaN.
     """
+    if not tolerance >= 0:
+        raise ValueError(f"Expected a tolerance of 0 mm or more. Received: {tolerance}")
     distances = np.concatenate(surface_distances(truth, prediction, spacing))
     return float(np.mean(distances <= tolerance)) if distances.size else 1.0
 

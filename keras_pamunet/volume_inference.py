@@ -115,23 +115,16 @@ def predict_volumes(
             f"Expected a new file for the mask. Received: {kept[0]}, which exists. "
             "Name another, or overwrite it (--overwrite)."
         )
-    folder = next(iter(targets.values())).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()  # Fails before hours of work.
+    _make_folder(next(iter(targets.values())).parent)
     written, problems = [], []
     for path, target in targets.items():
         if target in kept:
             continue
         try:
-            volume = Volume(path)
-            labels = _predict(volume, model, limits, 8, flips, progress)
-        except ValueError as error:
+            _predict_file(path, target, model, limits, preview, progress, flips)
+        except (FileNotFoundError, ValueError) as error:  # A link may lead nowhere.
             problems.append(f"  {path}: {error}")
             continue
-        if preview:  # Before the mask, which says that all is done.
-            picture = _preview(volume, labels, limits or model.input_range)
-            Image.fromarray(picture).save(target.with_name(f"{_stem(target)}.png"))
-        _write(volume.to_nifti(labels), target)
         written.append(target)
     if problems:
         raise ValueError(
@@ -175,10 +168,14 @@ def _targets(volumes, output):
         raise FileNotFoundError(
             f"Expected .nii or .nii.gz files in {volumes}. Found none."
         )
-    if single and _stem(output) != output.name:
+    if _stem(output) == output.name:
+        targets = {path: output / path.name for path in files}
+    elif single:
         targets = {volumes: output}
     else:
-        targets = {path: output / path.name for path in files}
+        raise ValueError(
+            f"Expected a folder for the masks of {volumes}. Received: {output}"
+        )
     inputs = {path.resolve() for path in files}
     for target in targets.values():
         if target.resolve() in inputs:
@@ -186,6 +183,27 @@ def _targets(volumes, output):
                 f"Expected another place for the masks. Received: {target}, a volume"
             )
     return targets
+
+
+def _make_folder(folder):
+    """Fails before hours of work if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            "Expected a folder for the masks that can be written. Received: "
+            f"{folder} ({error.strerror}). Name another."
+        ) from error
+
+
+def _predict_file(path, target, model, limits, preview, progress, flips):
+    volume = Volume(path)
+    labels = _predict(volume, model, limits, 8, flips, progress)
+    if preview:  # Before the mask, which says that all is done.
+        picture = _preview(volume, labels, limits or model.input_range)
+        Image.fromarray(picture).save(target.with_name(f"{_stem(target)}.png"))
+    _write(volume.to_nifti(labels), target)
 
 
 def _predict(volume, model, limits, batch_size, flips, progress):

@@ -94,3 +94,6 @@ def test_errors():
     for spacing in ((1,), (1, 0), (1, np.nan), (1, np.inf)):
         with pytest.raises(ValueError, match="above 0 mm for each of 2 axes"):
             hd95(np.ones((3, 3)), np.ones((3, 3)), spacing)
+    for tolerance in (-1, np.nan):
+        with pytest.raises(ValueError, match="0 mm or more. Received: (-1|nan)"):
+            nsd(np.ones((3, 3)), np.ones((3, 3)), (1, 1), tolerance)

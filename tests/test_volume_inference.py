@@ -134,6 +134,11 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
         found = np.asarray(nibabel.load(masks / name).dataobj)
         np.testing.assert_array_equal(found, expected)
     (masks / "a.nii").write_text("an older mask")
+    (scans / "b.nii.gz").unlink()
+    (scans / "b.nii.gz").symlink_to("nowhere")
+    done = run(*command)
+    assert done.exit_code == 1 and "b.nii.gz: Expected a NIfTI" in done.stderr
+    (scans / "b.nii.gz").unlink()
     (scans / "b.nii.gz").write_bytes(before[scans / "c.nii.gz"])
     done = run(*command)
     assert done.exit_code == 0, done.output
@@ -143,6 +148,20 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     assert "3 mask(s) in" in done.output and "were there" not in done.output
     assert nibabel.load(masks / "a.nii").shape == SHAPE
     assert (scans / "a.nii").read_bytes() == before[scans / "a.nii"]
+
+
+def test_options_for_the_other_kind(tmp_path, folder, scans, model, monkeypatch):
+    monkeypatch.setattr("keras_pamunet.models.load_model", lambda name: model)
+    command = ("predict", "--model", "any", "-o", tmp_path / "masks", "-q", "-i")
+    for source, option, message in (
+        (scans, "--overlay", "Expected --preview for volumes"),
+        (folder / "images", "--preview", "Expected NIfTI volumes"),
+        (folder / "images", "--window=lung", "Expected NIfTI volumes"),
+        (folder / "images", "--overwrite", "Expected NIfTI volumes"),
+    ):
+        done = run(*command, source, option)
+        assert done.exit_code == 1 and message in done.stderr
+    assert not (tmp_path / "masks").exists()
 
 
 def test_one_file(tmp_path, scans, model):
@@ -189,13 +208,15 @@ def test_bad_places(tmp_path, scans, model, monkeypatch):
     # No volume is read before the output is known to be good.
     monkeypatch.setattr(volume_inference, "Volume", None)
     for source, output, message in (
-        (scans, tmp_path / "file" / "masks", "file"),
-        (scans, tmp_path / "file", "file"),
+        (scans, tmp_path / "file" / "masks", "can be written.*masks .Not a directory"),
+        (scans, tmp_path / "file", "can be written.*file .File exists"),
         (tmp_path / "empty", tmp_path / "masks", "files in .*empty. Found none"),
         (tmp_path / "none", tmp_path / "masks", "Not there: .*none"),
     ):
         with pytest.raises(OSError, match=message):
             predict_volumes(model, source, output, progress=False)
+    with pytest.raises(ValueError, match="Expected a folder .*Received: .*mask.nii"):
+        predict_volumes(model, scans, tmp_path / "mask.nii", progress=False)
 
 
 @pytest.mark.parametrize("shape", [(12, 10, 5, 2), (12, 10, 0)])
