@@ -6,7 +6,7 @@ Run it with
 
 Seeds that were trained before are not trained again, and an interrupted one goes on
 where it was. The seed with the best validation Dice is published; the test images are
-looked at once a seed, when it has been trained.
+not used for any choice here.
 """
 
 import argparse
@@ -76,7 +76,7 @@ DUPLICATES = (
 def publish(
     name: str,
     data: str,
-    encoder_weights: str | None,
+    encoder_weights: str,
     epochs: int | None,
     seeds: list[int],
     runs: Path,
@@ -100,6 +100,9 @@ def publish(
     model = load_model(best)
     config = json.loads((best / "config.json").read_text("utf-8"))
     settings = config["settings"]
+    if not paper:
+        # A file's name says which weights they were, its folder is nobody's business.
+        settings["model"]["encoder_weights"] = Path(encoder_weights).name
     images = open_splits(data, SPLIT)["test"]
     pairs = Cache(images, (settings["size"],) * 2)
     results = {
@@ -174,7 +177,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="the folder of Kvasir-SEG, or tfds:kvasir_seg")
     parser.add_argument("--preset", choices=PRESETS, default="pamunet_kvasir_seg")
-    parser.add_argument("--encoder-weights", help="imagenet, or a .weights.h5 file")
+    parser.add_argument(
+        "--encoder-weights", default="imagenet", help="or a .weights.h5 file"
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default="runs")
