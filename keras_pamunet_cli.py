@@ -13,6 +13,7 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import rich
@@ -29,6 +30,12 @@ app = typer.Typer(
 class Recipe(StrEnum):
     default = "default"
     paper = "paper"
+
+
+class Tuner(StrEnum):
+    bayesian = "bayesian"
+    random = "random"
+    hyperband = "hyperband"
 
 
 class Attention(StrEnum):
@@ -57,6 +64,20 @@ Classes = Annotated[
 ]
 MODEL_HELP = "A run folder, a .keras file or the name of a preset."
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
+TrainingSize = Annotated[
+    int | None, typer.Option(help="Height and width in pixels.", min=17)
+]
+BatchSize = Annotated[int | None, typer.Option(min=1)]
+EncoderWeights = Annotated[
+    str | None, typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2.")
+]
+KeyStride = Annotated[
+    int, typer.Option(help="Above 1, attention to averages of squares.", min=1)
+]
+InputRange = Annotated[
+    tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
+]
 Size = Annotated[
     int | None, typer.Option(help="If the model takes images of any size.", min=17)
 ]
@@ -95,15 +116,13 @@ def train(
     recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
         Recipe.default
     ),
-    size: Annotated[
-        int | None, typer.Option(help="Height and width in pixels.", min=17)
-    ] = None,
+    size: TrainingSize = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    encoder_weights: Annotated[
-        str | None,
-        typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2."),
+    batch_size: BatchSize = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: 0.001, of the paper 0.01.")
     ] = None,
+    encoder_weights: EncoderWeights = None,
     attention: Annotated[Attention, typer.Option()] = Attention.luong,
     attention_regularization: Annotated[
         float, typer.Option(help="Lambda, weight of the attention's variance.", min=0)
@@ -111,12 +130,8 @@ def train(
     expansion: Annotated[
         int, typer.Option(help="Of the inverted residual blocks.", min=1)
     ] = 6,
-    key_stride: Annotated[
-        int, typer.Option(help="Above 1, attention to averages of squares.", min=1)
-    ] = 1,
-    input_range: Annotated[
-        tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
-    ] = (0, 255),
+    key_stride: KeyStride = 1,
+    input_range: InputRange = (0, 255),
     num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -134,6 +149,7 @@ def train(
             size,
             epochs,
             batch_size,
+            learning_rate,
             seed,
             not quiet,
             encoder_weights=encoder_weights,
@@ -148,6 +164,71 @@ def train(
     folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
     result = _call(run, f"{folder} is as the last finished epoch left it. To go on: ")
     _show(result, folder)
+
+
+@app.command()
+def tune(
+    data: Data = "phantom",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the search.")
+    ] = None,
+    split: Split = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Again for each: expansion and attention_regularization (default), "
+            "learning_rate, score_activation, attention."
+        ),
+    ] = None,
+    tuner: Annotated[Tuner, typer.Option()] = Tuner.bayesian,
+    trials: Annotated[
+        int | None, typer.Option(help="Default: 12; none for hyperband.", min=1)
+    ] = None,
+    max_macs: Annotated[
+        float | None, typer.Option(help="Refuse models of more, such as 8e8.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of a trial.", min=1)] = 10,
+    size: TrainingSize = None,
+    batch_size: BatchSize = None,
+    encoder_weights: EncoderWeights = None,
+    key_stride: KeyStride = 1,
+    input_range: InputRange = (0, 255),
+    num_classes: Classes = 1,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Search hyperparameters. The same command goes on after a break."""
+
+    def run():
+        from keras_pamunet import tuning
+
+        return tuning.tune(
+            data,
+            folder,
+            split,
+            search or ("expansion", "attention_regularization"),
+            tuner.value,
+            trials,
+            max_macs,
+            epochs,
+            size,
+            batch_size,
+            seed,
+            not quiet,
+            encoder_weights=encoder_weights,
+            key_stride=key_stride,
+            input_range=input_range,
+            num_classes=num_classes,
+        )
+
+    folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
+    rows = _call(run, f"{folder} keeps what is done. To go on: ", "tune")
+    table = Table(*rows[0], title="Trials, the best first")
+    for row in rows:
+        table.add_row(*(_figure(value) for value in row.values()))
+    rich.print(table)
+    for name in ("trials.csv", "trials.png", "best"):
+        rich.print(f"[bold]{folder / name}[/bold]")
 
 
 @app.command()
@@ -202,8 +283,64 @@ def evaluate(
 
 
 @app.command()
+def export(
+    model: ModelArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .onnx file.")
+    ] = Path("model.onnx"),
+    size: Annotated[
+        int | None, typer.Option(help="Of the images. Default: the model's.", min=17)
+    ] = None,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Take images of any size.")
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images at once. Default: any number.", min=1)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help=f"To compare on. Default: drawn. {DATA_HELP}")
+    ] = None,
+    split: Split = None,
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    tolerance: Annotated[
+        float, typer.Option(help="How far a probability may be off.")
+    ] = 1e-5,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model as an ONNX file, and compare what the two find."""
+
+    def run():
+        from keras_pamunet import export
+
+        return export.export(
+            model,
+            output,
+            (None, None) if any_size else size and (size, size),
+            batch_size,
+            data,
+            split,
+            part,
+            tolerance,
+            overwrite,
+            not quiet,
+        )
+
+    report = _call(run)
+    rich.print(
+        f"[bold]{output}[/bold], compared with Keras on {report['images']} images: "
+        f"probabilities within {report['largest_difference']:.2g}, "
+        f"{report['changed_pixels']} of {report['pixels']:,} mask pixels changed"
+    )
+
+
+@app.command()
 def predict(
-    model: Model,
+    model: Annotated[
+        str, typer.Option(help=f"{MODEL_HELP} Or an .onnx file, without Keras.")
+    ],
     images: Annotated[
         Path,
         typer.Option(
@@ -235,9 +372,9 @@ def predict(
     """Predict masks of images or of CT volumes."""
 
     def run():
-        from keras_pamunet import inference, models, volume_inference
+        network = _open_model(model)
+        from keras_pamunet import inference, volume_inference
 
-        network = models.load_model(model)
         if not volume_inference.holds_nifti(images):
             if window or preview or overwrite:
                 raise ValueError(
@@ -261,7 +398,7 @@ def predict(
             flips,
         )
 
-    masks, kept = _call(run)
+    masks, kept = _call(run, extra="export" if model.endswith(".onnx") else None)
     if kept:
         rich.print(f"{len(kept)} mask(s) were there and are kept (--overwrite)")
     rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")
@@ -372,7 +509,7 @@ def show(
 
 @app.command()
 def attention(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
+    model: ModelArgument,
     image: Annotated[Path, typer.Argument(help="An image file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture.")] = Path(
         "attention.png"
@@ -397,12 +534,16 @@ def attention(
 @app.command()
 def info(
     model: Annotated[
-        str | None, typer.Argument(help=f"{MODEL_HELP} Its layers are counted.")
+        str | None,
+        typer.Argument(help=f"{MODEL_HELP} Its layers are counted. Or 'presets'."),
     ] = None,
     size: Size = None,
     as_json: Json = False,
 ) -> None:
-    """Show versions, without loading a back end; or what a model consists of."""
+    """Show versions or presets, without Keras; or what a model consists of."""
+    if model == "presets":
+        _show_presets(_call(_presets), as_json)
+        return
     if model is not None:
         _show_layers(_call(lambda: _count(model, size)), as_json)
         return
@@ -431,6 +572,32 @@ def _window(text):
         return text
 
 
+def _open_model(model):
+    """A model in Keras or, of an .onnx file, in ONNX Runtime."""
+    if not model.endswith(".onnx"):
+        from keras_pamunet.models import load_model
+
+        return load_model(model)
+    _do_without_keras()
+    from keras_pamunet.onnx_model import OnnxModel
+
+    return OnnxModel(model)
+
+
+def _presets():
+    _do_without_keras()
+    from keras_pamunet.hub import presets
+
+    return presets()
+
+
+def _do_without_keras():
+    """Has modules of the package be imported without its `__init__`, and so Keras."""
+    package = ModuleType("keras_pamunet")
+    package.__path__ = list(find_spec("keras_pamunet").submodule_search_locations)
+    sys.modules.setdefault("keras_pamunet", package)
+
+
 def _count(model, size):
     from keras_pamunet import models
     from keras_pamunet.analysis.complexity import count
@@ -452,12 +619,22 @@ def _part(parts, part):
     return parts[part]
 
 
-def _call(run, interrupted: str = "") -> Any:
-    """Runs a verb; turns what users can mend into one message and an exit code."""
+def _call(run, interrupted: str = "", extra: str | None = None) -> Any:
+    """Runs a verb; turns what users can mend into one message and an exit code.
+
+    Args:
+        run: the verb.
+        interrupted: what to say on Ctrl-C, before the command to go on with.
+        extra: which extra of the package holds the verb's own requirements.
+    """
     try:
         return run()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ArithmeticError) as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    except ImportError as error:
+        hint = f" (pip install 'keras-pamunet[{extra}]')" if extra else ""
+        typer.secho(f"Error: {error}{hint}", fg="red", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -485,6 +662,13 @@ def _show(result, folder):
             rich.print(f"Picture: {picture}")
 
 
+def _figure(value):
+    """A number as people read it."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return "" if value is None else str(value)
+
+
 def _show_layers(counts, as_json):
     if as_json:
         print(json.dumps(counts))
@@ -499,6 +683,21 @@ def _show_layers(counts, as_json):
         if layer["parameters"] or layer["macs"]:
             row = (f"{layer[key]:,}" for key in numbers)
             table.add_row(layer["name"], layer["kind"], *row)
+    rich.print(table)
+
+
+def _show_presets(presets, as_json):
+    if as_json:
+        print(json.dumps(presets))
+        return
+    table = Table("preset", "task", "image", "scored at", "Dice", "IoU", "recall", "MB")
+    for name, preset in presets.items():
+        image = " x ".join(str(side or "any") for side in preset["input_shape"])
+        cells = [name, preset["task"], image]
+        for how, scores in preset["metrics"].items():
+            figures = (f"{scores[key]:.3f}" for key in ("dice", "iou", "recall"))
+            table.add_row(*cells, how, *figures, str(preset["megabytes"]))
+            cells = [""] * 3
     rich.print(table)
 
 

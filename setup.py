@@ -21,12 +21,17 @@ EXTRAS = {
     "torch": ["torch>=2.6"],
     "beam": ["apache-beam>=2.60"],
     "data": ["tensorflow-datasets>=4.9.9"],
+    # Beside TensorFlow, in one of its two forms.
+    "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
+    "tune": ["keras-tuner[bayesian]>=1.4.8", "matplotlib>=3.9"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tensorflow-cpu"],
     *EXTRAS["jax"],
     *EXTRAS["beam"],
     *EXTRAS["data"],
+    *EXTRAS["export"],
+    *EXTRAS["tune"],
     "build>=1.2",
     "dill>=0.4",
     "hypothesis>=6.100",
@@ -35,6 +40,7 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.6",
     "absl-py>=2.1",
     "ruff>=0.12",
+    "setuptools>=77",
 ]
 
 setup(

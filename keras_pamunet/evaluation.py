@@ -15,8 +15,12 @@ from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.analysis.figures import comparison, to_rgb
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pipeline import one_hot, pipeline
-from keras_pamunet.inference import fit_image, predict_image, to_labels
-from keras_pamunet.models import predict_flips
+from keras_pamunet.inference import (
+    fit_image,
+    predict_flips,
+    predict_image,
+    to_labels,
+)
 
 
 def evaluate(

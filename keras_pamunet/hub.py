@@ -24,8 +24,30 @@ CONFIG, WEIGHTS, METADATA, CARD = (
 HASHED = (CONFIG, WEIGHTS)
 
 
-def presets() -> dict[str, Path]:
-    """The published presets' folders by name."""
+def presets() -> dict[str, dict[str, Any]]:
+    """The published presets by name: what each is and what it reaches.
+
+    Returns:
+        For each a dictionary of `task`, `input_shape`, `metrics`, `version`,
+        `megabytes` and `folder`. The metrics are means over the test images, by the
+        way of scoring; the model card says more.
+    """
+    return {name: _describe(folder) for name, folder in _folders().items()}
+
+
+def _describe(folder):
+    metadata = _read_json(folder / METADATA)
+    return {
+        "task": metadata.get("task"),
+        "input_shape": _read_json(folder / CONFIG).get("input_shape"),
+        "metrics": metadata.get("metrics", {}),
+        "version": metadata.get("version"),
+        "megabytes": round((folder / WEIGHTS).stat().st_size / 1e6, 1),
+        "folder": str(folder),
+    }
+
+
+def _folders():
     return {
         path.parent.name: path.parent
         for folder in PRESETS
@@ -45,7 +67,7 @@ def find(preset: str | Path) -> Path:
         ImportError: for `hf://` without `huggingface_hub`.
         OSError: if a download fails.
     """
-    known = presets()
+    known = _folders()
     if str(preset) in known:
         return known[str(preset)]
     if str(preset).startswith("hf://"):

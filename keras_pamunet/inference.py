@@ -1,9 +1,9 @@
-"""Predicts masks of image files."""
+"""Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
-import keras
 import numpy as np
 import rich.progress
 from PIL import Image
@@ -11,11 +11,10 @@ from PIL import Image
 from keras_pamunet.analysis.figures import outline, to_rgb
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.folder import image_files, read_image
-from keras_pamunet.models import predict_flips
 
 
 def predict(
-    model: keras.Model,
+    model: Any,
     images: str | Path,
     output: str | Path,
     overlay: bool = False,
@@ -25,7 +24,7 @@ def predict(
     """Predicts the masks of an image file or of a folder of them.
 
     Args:
-        model: a `PAMUNet`.
+        model: a `PAMUNet` or an `OnnxModel`.
         images: an image file or a folder.
         output: folder for the masks, `<stem>.png` in the size of their image: 0 and
             255, or the labels if the model tells several classes apart.
@@ -89,14 +88,12 @@ def _check_targets(files, output):
             stems[stem] = path
 
 
-def predict_image(
-    model: keras.Model, image: np.ndarray, flips: bool = True
-) -> np.ndarray:
+def predict_image(model: Any, image: np.ndarray, flips: bool = True) -> np.ndarray:
     """Predicts the mask of one image of any size.
 
     Args:
-        model: a `PAMUNet`. If its input has a fixed size the image is resized to it
-            and the probabilities back.
+        model: a `PAMUNet` or an `OnnxModel`. If its input has a fixed size the image
+            is resized to it and the probabilities back.
         image: raw values, `(height, width, channels)`.
         flips: see `predict`.
 
@@ -112,7 +109,27 @@ def predict_image(
     return to_labels(np.array(batch[0]), image.shape[:2], model.activation)
 
 
-def fit_image(model: keras.Model, image: np.ndarray) -> np.ndarray:
+def predict_flips(model: Any, images: np.ndarray) -> np.ndarray:
+    """Mean of the predictions for the images and their three mirror images.
+
+    Args:
+        model: whatever has `predict_on_batch`.
+        images: raw values, `(batch, height, width, channels)`.
+
+    Returns:
+        Probabilities, `(batch, height, width, num_classes)`, flipped back.
+    """
+    images = np.asarray(images)
+    return np.mean(
+        [
+            np.flip(model.predict_on_batch(np.flip(images, axes)), axes)
+            for axes in ((), 1, 2, (1, 2))
+        ],
+        axis=0,
+    )
+
+
+def fit_image(model: Any, image: np.ndarray) -> np.ndarray:
     """Resizes an image `(height, width, channels)` to what a model takes.
 
     Raises:

@@ -2,11 +2,10 @@
 
 import csv
 import json
+import math
 import os
-import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet
+from keras_pamunet.run_folder import open_run, replace_text, write_config
 
-# Epochs and batch size of each recipe; `_compile` and `_augment` hold the rest.
+# Numbers of each recipe; `_compile` and `_augment` hold the rest.
 RECIPES = {
-    "default": {"epochs": 60, "batch_size": 16},
-    "paper": {"epochs": 100, "batch_size": 8},
+    "default": {"epochs": 60, "batch_size": 16, "learning_rate": 1e-3},
+    "paper": {"epochs": 100, "batch_size": 8, "learning_rate": 1e-2},
 }
 
 
@@ -36,8 +36,10 @@ def train(
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    learning_rate: float | None = None,
     seed: int = 0,
     progress: bool = True,
+    part: str | None = None,
     **model_arguments: Any,
 ) -> dict[str, Any]:
     """Trains a `PAMUNet`, keeps the best epoch and scores it on the test pairs.
@@ -59,17 +61,21 @@ def train(
             for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
         batch_size: defaults to the recipe's, 16 or 8.
+        learning_rate: the highest of the schedule; the only one of the paper's
+            recipe. Defaults to the recipe's, 0.001 or 0.01.
         seed: of the weights, the drawn split, the order and the augmentation.
         progress: whether to show progress bars.
+        part: the part of the split to score. Defaults to `"test"`, or `"validation"`
+            of a split that has no test pairs.
         **model_arguments: arguments of `PAMUNet` other than `input_shape`.
 
     Returns:
-        What `keras_pamunet.evaluation.evaluate` returns for the test pairs, or for
-        the validation pairs of a split that has no test pairs.
+        What `keras_pamunet.evaluation.evaluate` returns for `part`.
 
     Raises:
         ValueError: for unfit data or arguments, or a folder that holds another run.
         OSError: if the run folder cannot be written.
+        FloatingPointError: if the loss is no number any more.
         KeyboardInterrupt: on Ctrl-C. The run folder stays usable.
     """
     if recipe not in RECIPES:
@@ -93,15 +99,18 @@ def train(
         "size": size,
         "epochs": epochs or RECIPES[recipe]["epochs"],
         "batch_size": batch_size or RECIPES[recipe]["batch_size"],
+        "learning_rate": learning_rate or RECIPES[recipe]["learning_rate"],
         "seed": seed,
+        "part": part,
         "model": model_arguments,
     }
-    # As they will be read again: paths as text, tuples as lists.
-    settings = json.loads(json.dumps(settings, default=_plain))
     output = Path(output or f"runs/{Path(data).resolve().name}-{recipe}")
     parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
+    part = part or ("test" if "test" in parts else "validation")
+    if part not in parts:
+        raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
     split_names = {name: source.names for name, source in parts.items()}
-    held = _open_run(output, settings, split_names)
+    held = open_run(output, settings, split_names)
     state = _RunState(output)
     if (output / "metrics.json").exists() and not state.path.exists():
         return json.loads((output / "metrics.json").read_text("utf-8"))
@@ -112,9 +121,9 @@ def train(
     model = PAMUNet((size, size, parts["train"].channels), **model_arguments)
     _check_range(parts["train"], model.input_range)
     if not held:
-        _write_config(output, settings, split_names)
+        write_config(output, settings, split_names)
     steps = max(len(parts["train"]) // settings["batch_size"], 1)
-    _compile(model, recipe, steps, settings["epochs"])
+    _compile(model, recipe, settings["learning_rate"], steps, settings["epochs"])
     first_epoch = state.restore(model)
     callbacks = [] if recipe == "paper" else [keras.callbacks.SwapEMAWeights(True)]
     model.fit(
@@ -138,7 +147,6 @@ def train(
         verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
     )
     model = keras.saving.load_model(output / "model.keras")
-    part = "test" if "test" in parts else "validation"
     result = evaluate(
         model,
         parts[part],
@@ -152,12 +160,16 @@ def train(
     return result
 
 
-def _compile(model, recipe, steps, epochs):
-    if recipe == "paper":
-        return  # The model's own.
+def _compile(model, recipe, learning_rate, steps, epochs):
+    if recipe == "paper":  # The model's own, but for that.
+        model.optimizer.learning_rate = learning_rate
+        return
     warm_up = min(5, epochs / 10) * steps
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps * epochs - warm_up, warmup_target=1e-3, warmup_steps=warm_up
+        0.0,
+        steps * epochs - warm_up,
+        warmup_target=learning_rate,
+        warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=1e-3, use_ema=True, ema_momentum=0.98
@@ -173,11 +185,6 @@ def _augment(recipe, value_range):
     return Augment(value_range=value_range)
 
 
-def _plain(value):
-    """A path or a number of NumPy, as JSON takes it."""
-    return value.item() if hasattr(value, "item") else str(value)
-
-
 def _check_range(source, input_range):
     """Deep images in the range of 8 bits would be all white to the network."""
     dtype = source[0][0].dtype
@@ -187,69 +194,6 @@ def _check_range(source, input_range):
             "images. Give the range of their values: input_range=(lowest, highest), "
             "or --input-range LOWEST HIGHEST."
         )
-
-
-def _open_run(output, settings, split_names):
-    """Makes the run folder; tells whether it holds a run, and makes sure of which."""
-    path = output / "config.json"
-    if path.exists():
-        config = json.loads(path.read_text("utf-8"))
-        held = config["settings"]
-        if held == settings and config["split"] != split_names:
-            raise ValueError(
-                f"{output} holds a run on other pairs: the data set or its split has "
-                "changed since. Name another output folder, or delete this one."
-            )
-        if held != settings:
-            other = [name for name in settings if held.get(name) != settings[name]]
-            raise ValueError(
-                f"{output} holds a run of other settings: "
-                + ", ".join(f"{k}={held.get(k)!r}, not {settings[k]!r}" for k in other)
-                + ". Name another output folder, or delete this one."
-            )
-        return True
-    if output.is_dir() and any(output.iterdir()):
-        raise ValueError(
-            f"Expected a run folder, a new or an empty one. {output} holds other files."
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    return False
-
-
-def _write_config(output, settings, split_names):
-    config = {
-        "settings": settings,
-        "split": split_names,
-        "versions": versions(),
-        "backend": keras.backend.backend(),
-        "git_revision": _git_revision(),
-    }
-    text = json.dumps(config, indent=1, ensure_ascii=False)
-    _replace(output / "config.json", text + "\n")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, this package and those it stands on, where installed."""
-    found = {"python": sys.version.split()[0]}
-    for name in ("keras-pamunet", "keras", "tensorflow", "jax", "torch", "numpy"):
-        for package in (name, f"{name}-cpu"):
-            try:
-                found[name] = version(package)
-            except PackageNotFoundError:
-                continue
-    return found
-
-
-def _git_revision():
-    checkout = Path(__file__).parents[1]
-    if not (checkout / ".git").exists():
-        return None
-    call = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(call, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # No git.
-    return done.stdout.strip()
 
 
 class _RunState(keras.callbacks.Callback):
@@ -300,6 +244,11 @@ class _RunState(keras.callbacks.Callback):
             keep_freed_memory()
 
     def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(
+                f"The loss became {logs['loss']} in epoch {epoch + 1}. Give a lower "
+                "learning rate (--learning-rate)."
+            )
         row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
         best = max((float(old["val_dice"]) for old in self.history), default=-1.0)
         self.history.append(row)
@@ -308,14 +257,7 @@ class _RunState(keras.callbacks.Callback):
             self.model.save(temporary)
             os.replace(temporary, self.output / "model.keras")
         lines = [",".join(row), *(",".join(map(str, x.values())) for x in self.history)]
-        _replace(self.output / "history.csv", "\n".join(lines) + "\n")
+        replace_text(self.output / "history.csv", "\n".join(lines) + "\n")
         values = [Summary.Value(tag=k, simple_value=v) for k, v in logs.items()]
         summary = Summary(value=values)
         self._log(Event(wall_time=time.time(), step=epoch + 1, summary=summary))
-
-
-def _replace(path, text):
-    """Writes a file so that a reader finds the old one or the new one, whole."""
-    temporary = path.with_name(f"new-{path.name}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

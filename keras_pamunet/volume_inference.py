@@ -4,8 +4,8 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import keras
 import nibabel
 import numpy as np
 import rich.progress
@@ -16,15 +16,14 @@ from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, window_limits
-from keras_pamunet.inference import to_labels
-from keras_pamunet.models import load_model, predict_flips
+from keras_pamunet.inference import predict_flips, to_labels
 
 PREVIEW_SLICES = 8
 
 
 def predict_volume(
     source: str | Path | bytes | nibabel.Nifti1Image,
-    model: keras.Model | str | Path,
+    model: Any,
     window: str | tuple[float, float] | None = None,
     batch_size: int = 8,
     flips: bool = True,
@@ -37,8 +36,9 @@ def predict_volume(
     Args:
         source: a NIfTI file, its content or an image of nibabel, see
             `keras_pamunet.data.Volume`.
-        model: a `PAMUNet` of 1 or 3 channels, or what `load_model` takes. Slices are
-            resized to its size, if that is fixed, and the probabilities back.
+        model: a `PAMUNet` of 1 or 3 channels, an `OnnxModel`, or what
+            `keras_pamunet.models.load_model` takes. Slices are resized to its size, if
+            that is fixed, and the probabilities back.
         window: which HU a model of `input_range` (0, 255) sees: a name in
             `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to `"liver"`.
             Models of another `input_range` take HU as they are, and no window.
@@ -62,6 +62,9 @@ def predict_volume(
     >>> mask.to_filename("mask.nii.gz")
     """
     if isinstance(model, str | Path):
+        # Imports Keras, which an OnnxModel does without.
+        from keras_pamunet.models import load_model
+
         model = load_model(model)
     limits = _limits(model, window)
     volume = Volume(source)
@@ -70,7 +73,7 @@ def predict_volume(
 
 
 def predict_volumes(
-    model: keras.Model,
+    model: Any,
     volumes: str | Path,
     output: str | Path,
     window: str | tuple[float, float] | None = None,

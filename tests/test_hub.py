@@ -43,7 +43,9 @@ def test_preset(preset, model, rng):
 
 def test_names(preset, monkeypatch):
     monkeypatch.setattr(hub, "PRESETS", (preset.parent,))
-    assert hub.presets() == {"preset": preset}
+    (found,) = PAMUNet.presets().items()
+    assert found[0] == "preset" and found[1]["folder"] == str(preset)
+    assert found[1]["input_shape"] == [32, 32, 3] and found[1]["megabytes"] > 1
     assert PAMUNet.from_preset("preset").expansion == 1
 
 

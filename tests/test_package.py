@@ -2,10 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
+import pytest
+
+ROOT = Path(__file__).parents[1]
 
 LIGHT = (
     "import json, sys; import {before}; known = set(sys.modules); "
@@ -54,3 +59,55 @@ def test_version_and_info():
         )
         if arguments[0] == "info":
             assert json.loads(done.stdout)["keras"] == keras.__version__
+
+
+def test_presets_without_keras():
+    code = (
+        "import sys; from keras_pamunet_cli import app; app(standalone_mode=False); "
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "info", "presets", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    preset = json.loads(done.stdout)["pamunet_kvasir_seg"]
+    assert preset["input_shape"] == [128, 128, 3] and preset["megabytes"] < 16
+    assert all(0 < scores["dice"] < 1 for scores in preset["metrics"].values())
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder where the wheel of the package is installed, and nothing else."""
+    root = tmp_path_factory.mktemp("wheel")
+    for name in ("keras_pamunet", "hub"):
+        shutil.copytree(ROOT / name, root / "source" / name)
+    for path in (*ROOT.glob("*.py"), ROOT / "pyproject.toml", ROOT / "README.md"):
+        shutil.copy(path, root / "source")
+    for command in (
+        ["build", "--wheel", "--no-isolation", "--outdir", root, root / "source"],
+        ["pip", "install", "--no-index", "--no-deps", "--target", root / "site", "*"],
+    ):
+        wheel = [str(path) for path in root.glob("*.whl")]
+        command = [x for part in command for x in (wheel if part == "*" else [part])]
+        subprocess.run(
+            [sys.executable, "-m", *map(str, command)], capture_output=True, check=True
+        )
+    return root / "site"
+
+
+def test_presets_of_the_wheel(installed, tmp_path):
+    code = (
+        "import keras_pamunet; print(keras_pamunet.__file__); "
+        "keras_pamunet.PAMUNet.from_preset('pamunet_kvasir_seg')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(installed))

@@ -17,8 +17,8 @@ from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.data import Cache, Folder, open_splits
 from keras_pamunet.evaluation import evaluate
-from keras_pamunet.inference import predict, predict_image
-from keras_pamunet.models import load_model, predict_flips
+from keras_pamunet.inference import predict, predict_flips, predict_image
+from keras_pamunet.models import load_model
 from keras_pamunet_cli import app
 
 # As small as the network gets, for it is traced anew in each training.
@@ -314,6 +314,12 @@ def test_deep_images_need_a_range(folder, tmp_path):
 def test_labels_exclude_each_other(folder):
     with pytest.raises(ValueError, match="'softmax'.*activation='sigmoid'"):
         training.train(folder, num_classes=3, activation="sigmoid")
+
+
+def test_loss_that_is_no_number(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    with pytest.raises(FloatingPointError, match="became nan in epoch 2"):
+        training.train(folder, tmp_path / "run", **{**SMALL, "learning_rate": 1e30})
 
 
 def test_unknown_recipe():

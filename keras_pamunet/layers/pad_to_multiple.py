@@ -35,7 +35,11 @@ class PadToMultiple(keras.layers.Layer):
 
     def call(self, inputs):
         self._check_size(inputs.shape)
-        padding = [-side % self.multiple for side in ops.shape(inputs)[1:3]]
+        # Not -side % multiple: ONNX takes another remainder of a negative number.
+        padding = [
+            (self.multiple - side % self.multiple) % self.multiple
+            for side in ops.shape(inputs)[1:3]
+        ]
         # In a graph for any size they are tensors, whose values are not known yet.
         if all(isinstance(count, int) and count == 0 for count in padding):
             return inputs

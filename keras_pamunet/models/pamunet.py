@@ -336,6 +336,8 @@ class PAMUNet(keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
+    presets = staticmethod(hub.presets)
+
     @classmethod
     def from_preset(
         cls, preset: str | Path, load_weights: bool = True, **arguments: Any
@@ -343,7 +345,7 @@ class PAMUNet(keras.Model):
         """Makes a published model.
 
         Args:
-            preset: name of a preset (see `keras_pamunet.hub.presets`), its folder, or
+            preset: name of a preset (see `PAMUNet.presets()`), its folder, or
                 `hf://<owner>/<repository>`.
             load_weights: whether to take the preset's weights, or random ones.
             **arguments: arguments of `PAMUNet` that shall differ from the preset's,

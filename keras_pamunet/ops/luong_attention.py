@@ -1,6 +1,9 @@
 """Luong attention between two sets of tokens (PAM-UNet, eqs. 2-5 and 7)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from keras import ops
@@ -13,6 +16,7 @@ BLOCK_SCORES = 2**20
 # Of a small map: XLA unrolls the loop over a single block, which then takes twice the
 # time.
 MIN_BLOCKS = 4
+_PORTABLE = ContextVar("portable", default=False)
 
 
 def luong_attention(
@@ -57,7 +61,8 @@ def luong_attention(
         block_size = 64
         if known:
             block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // MIN_BLOCKS))
-    blocks = -(-queries // block_size)
+    # Not -(-queries // block_size): ONNX rounds negative numbers another way.
+    blocks = (queries + block_size - 1) // block_size
     dtype = value.dtype
     # Float32 from here on: float16 sums over thousands of keys overflow.
     query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
@@ -65,6 +70,10 @@ def luong_attention(
     # Queries of zeros fill the last block. They need no mask: their rows are cut
     # off, and add nothing to the gradient of the keys and values.
     padding = [(0, 0), (0, blocks * block_size - queries), (0, 0)]
+    if _PORTABLE.get():
+        query = ops.pad(query, padding)
+        context = _portable_context(query, key, value, score_activation, block_size)
+        return ops.cast(context[:, :queries], dtype), ops.zeros_like(context[:, 0, 0])
     tokens = ops.cast(queries, "float32"), ops.cast(keys, "float32")
 
     def rows(x, block):
@@ -147,6 +156,37 @@ def luong_attention(
 
     context, variance = attend(query, key, value)
     return ops.cast(context, dtype), variance
+
+
+@contextmanager
+def portable_attention() -> Iterator[None]:
+    """Within it, attention is traced in operations that other formats know, too.
+
+    For export: there is no gradient, and the variance is 0.
+    """
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
+
+
+def _portable_context(query, key, value, score_activation, block_size):
+    """The context, one block of queries of one image after the other."""
+    batch, queries, depth = ops.shape(query)
+    blocks = ops.reshape(query, (-1, block_size, depth))
+    per_image = queries // block_size
+    images = ops.arange(batch * per_image) // per_image
+    key = ops.swapaxes(key, 1, 2)
+
+    def attend(block):
+        query, image = block
+        logits = ops.matmul(query, ops.take(key, image, axis=0))
+        scores, _ = _activate(logits, score_activation)
+        return ops.matmul(scores, ops.take(value, image, axis=0))
+
+    context = ops.map(attend, (blocks, images))
+    return ops.reshape(context, (-1, queries, value.shape[-1]))
 
 
 def attention_scores(

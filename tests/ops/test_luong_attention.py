@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_pamunet.ops import attention_scores, luong_attention
+from keras_pamunet.ops import attention_scores, luong_attention, portable_attention
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from tests.helpers import gradients
 
@@ -81,6 +81,16 @@ def by_xla(function):
 
 def inputs_as_tensors(inputs):
     return [ops.convert_to_tensor(x) for x in inputs]
+
+
+@pytest.mark.parametrize("block_size", [None, 5])
+@pytest.mark.parametrize("score_activation", SCORE_ACTIVATIONS)
+def test_portable_form(rng, score_activation, block_size):
+    inputs = tokens(rng, batch=3, queries=13, keys=7, depth=4, channels=6)
+    _, expected, _ = formula(*inputs, score_activation)
+    with portable_attention():
+        context, _ = luong_attention(*inputs, score_activation, None, block_size)
+    np.testing.assert_allclose(context, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("score_activation", SCORE_ACTIVATIONS)

@@ -1,0 +1,46 @@
+"""Prediction in ONNX Runtime, on two threads, against `predict` of Keras.
+
+Run it with `python benchmarks/exported.py [--short]`.
+"""
+
+from sides import main
+
+
+def make(form, size, batch):
+    import tempfile
+    from pathlib import Path
+
+    import numpy as np
+
+    from keras_pamunet import PAMUNet
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
+    model = PAMUNet((size, size, 3))
+    if form == "Keras":
+        return lambda: model.predict(images, verbose=0)
+
+    from keras_pamunet.export import export
+    from keras_pamunet.onnx_model import OnnxModel
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        export(model, path, progress=False)
+        exported = OnnxModel(path, threads=2)
+    return lambda: exported.predict_on_batch(images)
+
+
+def comparisons(short):
+    cases = [(128, 1), (128, 8)] if short else [(128, 1), (128, 8), (256, 1)]
+    sides = [("ONNX Runtime", "tensorflow"), ("Keras", "tensorflow"), ("Keras", "jax")]
+    return [
+        [
+            {"backend": backend, "form": form, "size": size, "batch": batch}
+            for form, backend in sides
+        ]
+        for size, batch in cases
+    ]
+
+
+if __name__ == "__main__":
+    main("exported", make, comparisons)

@@ -1,0 +1,211 @@
+"""Exports a model to ONNX, and makes sure that it finds the same there."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import rich.progress
+
+from keras_pamunet.data import Cache, Phantom, open_splits
+from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.onnx_model import METADATA, OnnxModel
+from keras_pamunet.ops import portable_attention
+
+NEEDED = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
+# What the process with TensorFlow does if Keras runs on another back end.
+CONVERT = """
+import sys
+from keras_pamunet.export import convert
+from keras_pamunet.models import load_model
+
+model, output, batch_size = sys.argv[1:]
+convert(load_model(model), output, int(batch_size) or None)
+"""
+
+
+def export(
+    model: PAMUNet | str | Path,
+    output: str | Path,
+    size: tuple[int | None, int | None] | None = None,
+    batch_size: int | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
+    part: str = "test",
+    tolerance: float = 1e-5,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Writes a model as an ONNX file, if that finds the same as the model in Keras.
+
+    Args:
+        model: a `PAMUNet`, or what `keras_pamunet.models.load_model` takes. It is
+            exported in float32.
+        output: the `.onnx` file.
+        size: `(height, width)` of the images it shall take, `None` for a side of any
+            length. Defaults to the model's own.
+        batch_size: images it shall take at once. By default any number.
+        data: images to compare on, see `keras_pamunet.data.open_splits`. Defaults to
+            drawn ones, of the model's channels and range.
+        split: see `keras_pamunet.data.open_splits`.
+        part: of the split.
+        tolerance: how far a probability may be off.
+        overwrite: whether to replace a file that is there.
+        progress: whether to show a progress bar.
+
+    Returns:
+        `{"images": ..., "largest_difference": ..., "changed_pixels": ...,
+        "pixels": ...}`: what was compared, the largest difference of probabilities,
+        and the number of pixels whose mask is another, at a threshold of 0.5.
+
+    Raises:
+        FileExistsError: if the file is there.
+        ModuleNotFoundError: if TensorFlow or another requirement is not installed.
+        OSError: if the file cannot be written.
+        ValueError: if the model cannot be converted, or the difference is above the
+            tolerance. The file is not written then.
+    """
+    output = Path(output)
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise ModuleNotFoundError(
+            f"Export needs {', '.join(missing)}. Install what is missing: pip install "
+            "'keras-pamunet[export,tensorflow]'"
+        )
+    if output.exists() and not overwrite:
+        raise FileExistsError(
+            f"Expected a new file. Received: {output}, which exists. Name another, or "
+            "overwrite it (--overwrite)."
+        )
+    if not isinstance(model, PAMUNet):
+        model = load_model(model)
+    model = _in_size(model, size or model.input_shape[1:3])
+    images = _images(model, data, split, part)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        new = Path(folder, output.name)
+        if keras.backend.backend() == "tensorflow":
+            convert(model, new, batch_size)
+        else:
+            _convert_elsewhere(model, new, batch_size)
+        report = _compare(model, OnnxModel(new), images, progress)
+        # Not >, which is false for NaN.
+        if not report["largest_difference"] <= tolerance:
+            raise ValueError(
+                f"Expected probabilities within {tolerance} of those in Keras. "
+                f"Received: a difference of {report['largest_difference']:.2g}, and "
+                f"{report['changed_pixels']} of {report['pixels']} pixels of another "
+                "mask. Nothing was written."
+            )
+        os.replace(new, output)
+    return report
+
+
+def convert(model: PAMUNet, output: str | Path, batch_size: int | None = None) -> None:
+    """Converts a model of float32, under TensorFlow. Compares nothing.
+
+    Raises:
+        ValueError: if ONNX has no operation for something in the model.
+    """
+    import onnx
+
+    shape = (batch_size, *model.input_shape[1:])
+    with portable_attention(), warnings.catch_warnings():
+        # Keras asks for a type that NumPy may bring back one day.
+        warnings.filterwarnings("ignore", ".*np.object", FutureWarning)
+        try:
+            model.export(
+                str(output),
+                format="onnx",
+                verbose=False,
+                input_signature=[keras.InputSpec("float32", shape, name="image")],
+            )
+        except Exception as error:  # Whatever tf2onnx meets.
+            raise ValueError(f"Cannot convert {model.name} to ONNX: {error}") from error
+    graph = onnx.load(output)
+    metadata = {
+        "num_classes": model.num_classes,
+        "activation": model.activation,
+        "input_range": model.input_range,
+    }
+    onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata)})
+    onnx.save(graph, output)
+
+
+def _convert_elsewhere(model, output, batch_size):
+    """Converts in a process of its own, whose back end is TensorFlow."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    saved = output.with_name("model.keras")
+    model.save(saved)
+    arguments = [str(saved), str(output), str(batch_size or 0)]
+    done = subprocess.run(
+        [sys.executable, "-c", CONVERT, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        *_, message = done.stderr.strip().splitlines() or ["no message"]
+        raise ValueError(message.removeprefix("ValueError: "))
+
+
+def _in_size(model, size):
+    """The model in float32, for images of another size."""
+    config = model.get_config()
+    config["input_shape"] = (*size, config["input_shape"][-1])
+    config["dtype"] = "float32"
+    copy = type(model).from_config(config)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _images(model, data, split, part):
+    """Images to compare on, in the model's size or else in their own."""
+    size, channels = model.input_shape[1:3], model.input_shape[3]
+    if data is None:
+        low, high = model.input_range
+        drawn = Phantom(20) if None in size else Cache(Phantom(20), size)
+        return [
+            low + (high - low) / 255 * image[..., np.arange(channels) % 3]
+            for image, _ in drawn
+        ]
+    parts = open_splits(data, split, model.num_classes)
+    if part not in parts or parts[part].channels != channels:
+        raise ValueError(
+            f"Expected one of {tuple(parts)} with images of {channels} channels. "
+            f"Received: part={part!r} of {data}"
+        )
+    source = parts[part] if None in size else Cache(parts[part], size)
+    return [image for image, _ in source]
+
+
+def _compare(model, exported, images, progress):
+    """The report on all the images, each repeated to fill a batch."""
+    batch_size = exported.input_shape[0] or 1
+    largest, changed, pixels = 0.0, 0, 0
+    for image in rich.progress.track(
+        images, "Comparing", disable=not progress, transient=True
+    ):
+        batch = np.repeat(image[np.newaxis], batch_size, axis=0)
+        ours = np.asarray(model.predict_on_batch(batch))
+        theirs = exported.predict_on_batch(batch)
+        largest = np.maximum(largest, np.abs(ours - theirs).max())
+        changed += int(np.count_nonzero((ours > 0.5) != (theirs > 0.5)))
+        pixels += ours.size
+    return {
+        "images": len(images),
+        "largest_difference": float(largest),
+        "changed_pixels": changed,
+        "pixels": pixels,
+    }

@@ -1,0 +1,289 @@
+"""Searches the hyperparameters of a `PAMUNet` with KerasTuner."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+from keras_tuner import errors, oracles
+from matplotlib.figure import Figure
+
+from keras_pamunet.analysis.complexity import count
+from keras_pamunet.data import open_splits
+from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
+from keras_pamunet.run_folder import open_run, replace_text, write_config
+from keras_pamunet.training import train
+
+# How a value of each hyperparameter is drawn.
+SPACE = {
+    "expansion": lambda hp, name: hp.Int(name, 1, 8, default=6),
+    "attention_regularization": lambda hp, name: hp.Float(
+        name, 1e-4, 1.0, sampling="log", default=0.01
+    ),
+    "learning_rate": lambda hp, name: hp.Float(
+        name, 1e-4, 1e-2, sampling="log", default=1e-3
+    ),
+    "score_activation": lambda hp, name: hp.Choice(
+        name, list(SCORE_ACTIVATIONS), ordered=False
+    ),
+    "attention": lambda hp, name: hp.Choice(
+        name, ["luong", "self", "cross", "additive", "none"], ordered=False
+    ),
+}
+TUNERS = {
+    "bayesian": oracles.BayesianOptimizationOracle,
+    "random": oracles.RandomSearchOracle,
+    "hyperband": oracles.HyperbandOracle,
+}
+OBJECTIVE = keras_tuner.Objective("val_dice", "max")
+
+
+class PAMUNetHyperModel(keras_tuner.HyperModel):
+    """PAMUNets of a search space, for any tuner of KerasTuner.
+
+    Args:
+        search: the hyperparameters to search, names in `SPACE`.
+        **arguments: of `PAMUNet`, the same in all trials.
+
+    Raises:
+        ValueError: if `search` is empty or names something else, or does not go with
+            the arguments.
+
+    Example:
+
+    >>> hypermodel = PAMUNetHyperModel(("expansion",), input_shape=(64, 64, 3))
+    >>> keras_tuner.RandomSearch(hypermodel, "val_loss").search(images, masks)
+    """
+
+    def __init__(
+        self,
+        search: Sequence[str] = ("expansion", "attention_regularization"),
+        **arguments: Any,
+    ):
+        super().__init__()
+        if not search or not set(search) <= set(SPACE):
+            raise ValueError(
+                "Invalid value for argument `search`. Expected some of "
+                f"{tuple(SPACE)}. Received: search={tuple(search)!r}"
+            )
+        if both := set(search) & set(arguments):
+            raise ValueError(f"Expected either to be given or searched: {both}")
+        if "expansion" in search and arguments.get("encoder_weights") is not None:
+            raise ValueError(
+                "`encoder_weights` fit an expansion factor of 6 alone. Leave them out, "
+                "or search others than the expansion."
+            )
+        self.search = tuple(search)
+        self.arguments = arguments
+
+    def values(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
+        """Values of a trial, as `keras_pamunet.training.train` takes them."""
+        values = {name: SPACE[name](hp, name) for name in self.search}
+        if values.get("attention") in ("additive", "none"):
+            values.pop("score_activation", None)
+        if values.get("attention") == "none":
+            values["attention"] = None
+        return values
+
+    def build(self, hp: keras_tuner.HyperParameters) -> PAMUNet:
+        values = self.values(hp)
+        learning_rate = values.pop("learning_rate", None)
+        model = PAMUNet(**self.arguments, **values)
+        if learning_rate is not None:
+            model.optimizer.learning_rate = learning_rate
+        return model
+
+
+def tune(
+    data: str | Path = "phantom",
+    output: str | Path | None = None,
+    split: str | None = None,
+    search: Sequence[str] = ("expansion", "attention_regularization"),
+    tuner: str = "bayesian",
+    trials: int | None = None,
+    max_macs: float | None = None,
+    epochs: int = 10,
+    size: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    **model_arguments: Any,
+) -> list[dict[str, Any]]:
+    """Searches the hyperparameters that give the best Dice on the validation pairs.
+
+    Each trial is a run of `keras_pamunet.training.train` in the default recipe. The
+    test pairs are not used. Called again with the same arguments it goes on with the
+    trial that was interrupted, or with more `trials`.
+
+    Args:
+        data: see `keras_pamunet.data.open_source`.
+        output: folder of the search. Defaults to `runs/<data>-tune`. It gets
+            `trials.csv`, a picture of Dice against MACs, `trials.png`, the best
+            model as a preset, `best/`, and the run folder of each trial,
+            `trials/trial_<number>/run`.
+        split: see `keras_pamunet.data.open_splits`.
+        search: the hyperparameters to search, names in `SPACE`.
+        tuner: `"bayesian"` (Gaussian process), `"random"` or `"hyperband"`, which
+            sorts out by short trials; it trains those it keeps anew, for longer.
+        trials: number of trials, 12 by default. Hyperband has a number of its own.
+        max_macs: multiply-adds for an image that a model may have. A trial above it
+            is refused before it trains.
+        epochs: of each trial; with Hyperband of the longest.
+        size: see `train`.
+        batch_size: see `train`.
+        seed: of the search, and of each run.
+        progress: whether to show progress.
+        **model_arguments: arguments of `PAMUNet` other than `input_shape`, the same in
+            all trials.
+
+    Returns:
+        A row for each trial, the best first: `trial`, `status` (`"done"`, `"refused"`
+        or `"failed"`), `dice`, `macs`, `epochs`, the hyperparameters and `note`.
+
+    Raises:
+        ValueError: for unfit data or arguments, a folder that holds another search,
+            and if no trial could be trained.
+        OSError: if the folder cannot be written.
+    """
+    if tuner not in TUNERS:
+        raise ValueError(
+            "Invalid value for argument `tuner`. Expected one of "
+            f"{tuple(TUNERS)}. Received: tuner={tuner!r}"
+        )
+    if tuner == "hyperband" and trials is not None:
+        raise ValueError("Expected no `trials` with tuner='hyperband'.")
+    size = size or (64 if str(data) == "phantom" else 128)
+    parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
+    shape = (size, size, parts["train"].channels)
+    hypermodel = PAMUNetHyperModel(search, input_shape=shape, **model_arguments)
+    output = Path(output or f"runs/{Path(data).resolve().name}-tune")
+    settings = {
+        "data": str(data),
+        "split": split,
+        "search": hypermodel.search,
+        "tuner": tuner,
+        "max_macs": max_macs,
+        "epochs": epochs,
+        "size": size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "model": model_arguments,
+    }
+    split_names = {name: source.names for name, source in parts.items()}
+    if not open_run(output, settings, split_names):
+        write_config(output, settings, split_names)
+    limit = {"max_epochs": epochs} if tuner == "hyperband" else {"max_trials": trials}
+    if limit == {"max_trials": None}:
+        limit = {"max_trials": 12}
+    oracle = TUNERS[tuner](OBJECTIVE, seed=seed + 1, **limit)  # KerasTuner draws for 0.
+    oracle.verbose = int(progress)
+    runs = _Runs(
+        oracle, hypermodel, directory=str(output.resolve()), project_name="trials"
+    )
+    try:
+        runs.search(
+            max_macs,
+            data=data,
+            split=split,
+            epochs=epochs,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+            **model_arguments,
+        )
+    except errors.FatalError as error:
+        raise error.__cause__ from None
+    rows = [_row(trial, hypermodel, epochs) for trial in oracle.trials.values()]
+    rows.sort(key=lambda row: (-row["dice"], int(row["trial"])))
+    _write_table(rows, output / "trials.csv")
+    _draw(rows, max_macs, output / "trials.png")
+    best = rows[0]
+    if best["status"] != "done":
+        raise ValueError(f"No trial could be trained; see {output / 'trials.csv'}")
+    model = load_model(runs.run_folder(best["trial"]))
+    model.save_to_preset(output / "best", {"search": settings, "trial": best})
+    return rows
+
+
+class _Runs(keras_tuner.Tuner):
+    """Trials that are runs of `train`."""
+
+    def run_folder(self, trial_id):
+        return Path(self.get_trial_dir(trial_id), "run")
+
+    def run_trial(self, trial, max_macs, epochs, **arguments):
+        hp = trial.hyperparameters
+        keras.utils.clear_session()
+        macs = count(self.hypermodel.build(hp))["macs"]
+        dice = 0.0  # Not a failure to KerasTuner, which would learn nothing from one.
+        if max_macs is not None and macs > max_macs:
+            trial.message = f"refused: more than {max_macs:,.0f} MACs"
+        else:
+            try:
+                dice = train(
+                    output=self.run_folder(trial.trial_id),
+                    epochs=hp.values.get("tuner/epochs", epochs),
+                    part="validation",
+                    **arguments,
+                    **self.hypermodel.values(hp),
+                )["summary"]["dice"]
+            except FloatingPointError as error:
+                trial.message = f"failed: {error}"
+            except (ValueError, OSError) as error:  # Of no trial, but of the whole.
+                raise errors.FatalError(str(error)) from error
+        return {OBJECTIVE.name: dice, "macs": macs}
+
+
+def _row(trial, hypermodel, epochs):
+    """What came of a trial."""
+    values = trial.hyperparameters.values
+    metrics = {
+        name: float(trial.metrics.get_best_value(name))
+        for name in (OBJECTIVE.name, "macs")
+        if trial.metrics.exists(name)
+    }
+    # Behind a traceback of what else may fail stands its reason.
+    *_, note = (trial.message or "").strip().splitlines() or [""]
+    status, colon, reason = note.partition(": ")
+    known = status in ("refused", "failed")
+    return {
+        "trial": trial.trial_id,
+        "status": status if known else "failed" if note else "done",
+        "dice": metrics.get(OBJECTIVE.name, 0.0),
+        "macs": metrics.get("macs"),
+        "epochs": values.get("tuner/epochs", epochs),
+        **{name: values.get(name) for name in hypermodel.search},
+        "note": reason if known else note,
+    }
+
+
+def _write_table(rows, path):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_text(path, text.getvalue())
+
+
+def _draw(rows, max_macs, path):
+    """Dice against MACs, each trial with its number."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="multiply-adds, millions", ylabel="validation Dice")
+    axes.grid(alpha=0.3)
+    for row in rows:
+        if row["status"] == "done":
+            point = row["macs"] / 1e6, row["dice"]
+            axes.plot(*point, "o", color="tab:blue")
+            axes.annotate(
+                row["trial"], point, xytext=(4, 4), textcoords="offset points"
+            )
+    if max_macs is not None:
+        axes.axvline(max_macs / 1e6, color="tab:red", linestyle="--", label="ceiling")
+        axes.legend()
+    figure.savefig(path, dpi=120)

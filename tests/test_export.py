@@ -1,0 +1,187 @@
+"""Export to ONNX, and prediction without Keras."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_pamunet import PAMUNet, export, inference
+from keras_pamunet.layers import CropLike
+from keras_pamunet.onnx_model import METADATA, OnnxModel
+from keras_pamunet_cli import app
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def make(*args, **kwargs):
+    """A model whose gates and masks are as pronounced as those of a trained one."""
+    keras.utils.set_random_seed(0)
+    model = PAMUNet(*args, expansion=1, **kwargs)
+    for variable in model.trainable_variables:
+        if variable.name == "gamma" and variable.shape == ():
+            variable.assign(3.0)
+    kernel = model.get_layer("logits").kernel
+    kernel.assign(20 * kernel)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make((32, 32, 3))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, model):
+    """The model for images of any size, in a file, and its report."""
+    path = tmp_path_factory.mktemp("export") / "any.onnx"
+    return path, export.export(model, path, (None, None), progress=False)
+
+
+@pytest.fixture
+def converts(monkeypatch, exported):
+    """Has the export find that file, whatever it is asked for."""
+
+    def convert(model, output, batch_size):
+        output.write_bytes(exported[0].read_bytes())
+
+    monkeypatch.setattr(export, "convert", convert)
+    monkeypatch.setattr(export, "_convert_elsewhere", convert)
+
+
+def test_any_size(rng, model, exported):
+    path, report = exported
+    assert [file.name for file in path.parent.iterdir()] == ["any.onnx"]
+    assert report["images"] == 20 and report["pixels"] == 20 * 64 * 64
+    assert report["largest_difference"] <= 1e-5 and report["changed_pixels"] == 0
+    ours, theirs = make((None, None, 3)), OnnxModel(path)
+    ours.set_weights(model.get_weights())
+    assert theirs.input_shape == (None, None, None, 3)
+    for shape in ((2, 32, 32, 3), (1, 45, 70, 3), (3, 64, 17, 3)):
+        images = rng.uniform(0, 255, shape)
+        np.testing.assert_allclose(
+            theirs.predict_on_batch(images),
+            np.asarray(ours.predict_on_batch(images.astype("float32"))),
+            atol=1e-5,
+        )
+
+
+def test_fixed_size(rng, tmp_path):
+    """Grey values in HU, three classes, another attention, a batch of 2, 33 pixels."""
+    ours = make(
+        (33, 40, 1),
+        num_classes=3,
+        activation="softmax",
+        attention="self",
+        input_range=(-200, 250),
+    )
+    path = tmp_path / "fixed.onnx"
+    export.export(ours, path, batch_size=2, progress=False)
+    theirs = OnnxModel(path)
+    assert theirs.input_shape == (2, 33, 40, 1)
+    assert (theirs.num_classes, theirs.activation) == (3, "softmax")
+    assert theirs.input_range == (-200, 250)
+    images = rng.uniform(-300, 300, (5, 33, 40, 1)).astype("float32")
+    np.testing.assert_allclose(
+        theirs.predict_on_batch(images), ours.predict_on_batch(images), atol=1e-5
+    )
+
+
+def test_predicts_without_keras(folder, tmp_path, model, exported):
+    """The command line, in a process of its own."""
+    code = (
+        "import sys\n"
+        "from keras_pamunet_cli import app\n"
+        "app(standalone_mode=False)\n"
+        "heavy = {'keras', 'tensorflow', 'torch', 'onnx'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    arguments = ["predict", "--model", exported[0], "-i", folder / "images"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments), "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    free = make((None, None, 3))
+    free.set_weights(model.get_weights())
+    masks = inference.predict(free, folder / "images", tmp_path / "ours", False, False)
+    assert len(masks) == 12
+    for path in masks:
+        with (
+            Image.open(path) as ours,
+            Image.open(tmp_path / "out" / path.name) as found,
+        ):
+            np.testing.assert_array_equal(found, ours)
+
+
+def test_command_line(folder, tmp_path, model, converts):
+    model.save(tmp_path / "model.keras")
+    path = tmp_path / "new" / "model.onnx"
+    command = f"export {tmp_path / 'model.keras'} -o {path} --data {folder} --quiet"
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 0, done.output
+    assert path.exists() and "0 of 1,024 mask pixels changed" in done.output
+    again = CliRunner().invoke(app, command.split())
+    assert again.exit_code == 1 and "--overwrite" in again.output
+
+
+def test_other_results_are_not_kept(tmp_path, converts):
+    other = PAMUNet((32, 32, 3), expansion=1)
+    path = tmp_path / "model.onnx"
+    path.write_text("the old one")
+    with pytest.raises(ValueError, match="Nothing was written"):
+        export.export(other, path, overwrite=True, progress=False)
+    assert path.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+def test_operation_that_onnx_lacks(tmp_path, monkeypatch, model):
+    def call(self, inputs, reference):
+        return keras.ops.erfinv(inputs / 1e9)
+
+    monkeypatch.setattr(CropLike, "call", call)
+    with pytest.raises(ValueError, match="Erfinv"):
+        export.export(model, tmp_path / "model.onnx", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="converts in its own process")
+def test_conversion_that_fails_elsewhere(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(export, "CONVERT", "raise ValueError('no such thing')")
+    with pytest.raises(ValueError, match="^no such thing$"):
+        export.export(model, tmp_path / "model.onnx", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_requirements(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"keras-pamunet\[export,tensorflow"):
+        export.export(model, tmp_path / "model.onnx")
+
+
+def test_part_of_the_data(folder, tmp_path, model):
+    with pytest.raises(ValueError, match="part='all'"):
+        export.export(model, tmp_path / "model.onnx", data=folder, part="all")
+
+
+def test_damaged_files(tmp_path, exported):
+    with pytest.raises(FileNotFoundError, match="Not there"):
+        OnnxModel(tmp_path / "none.onnx")
+    content = exported[0].read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="It was cut"):
+        OnnxModel(path)
+    graph = onnx.load(exported[0])
+    (entry,) = graph.metadata_props
+    assert entry.key == METADATA
+    del graph.metadata_props[:]
+    onnx.save(graph, path)
+    with pytest.raises(ValueError, match="exported by keras_pamunet"):
+        OnnxModel(path)

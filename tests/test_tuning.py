@@ -1,0 +1,209 @@
+"""Searches on a few small images."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import keras_tuner
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_pamunet import PAMUNet, training, tuning
+from keras_pamunet.analysis.complexity import count
+from keras_pamunet_cli import app
+from tests.test_training import compile_untraced
+
+SMALL = {
+    "tuner": "random",
+    "trials": 3,
+    "epochs": 1,
+    "size": 32,
+    "batch_size": 5,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "model.keras"
+    PAMUNet((32, 32, 3), expansion=1).save(path)
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch, model_file):
+    """Stands in for `train`: what each call was told, its Dice made up."""
+    calls = []
+    small = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(1, 1)])
+
+    def build(self, hp):
+        self.values(hp)
+        return small
+
+    def train(output, epochs, **arguments):
+        calls.append({"epochs": epochs, **arguments})
+        expansion = arguments["expansion"]
+        if expansion == 7:
+            raise FloatingPointError("The loss became nan")
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copy(model_file, output)
+        return {"summary": {"dice": expansion / 10}}
+
+    monkeypatch.setattr(tuning.PAMUNetHyperModel, "build", build)
+    monkeypatch.setattr(tuning, "train", train)
+    return calls
+
+
+def read_table(output):
+    with (output / "trials.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_search(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    ceiling = count(PAMUNet((32, 32, 3), expansion=5))["macs"]
+    rows = tuning.tune(
+        folder, tmp_path / "search", search=("expansion",), max_macs=ceiling, **SMALL
+    )
+    assert {row["status"] for row in rows} == {"done", "refused"}
+    for row in rows:
+        run = tmp_path / f"search/trials/trial_{row['trial']}/run"
+        model = PAMUNet((32, 32, 3), expansion=row["expansion"])
+        assert row["macs"] == count(model)["macs"]
+        assert (row["status"] == "refused") == (row["expansion"] > 5) != run.exists()
+        if row["status"] == "refused":
+            assert row["dice"] == 0 and f"{ceiling:,}" in row["note"]
+            continue
+        # The test pairs stay unseen.
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["part"] == "validation"
+        assert row["dice"] == metrics["summary"]["dice"]
+    assert [row["trial"] for row in read_table(tmp_path / "search")] == [
+        row["trial"] for row in rows
+    ]
+    best = PAMUNet.from_preset(tmp_path / "search/best")
+    assert best.expansion == rows[0]["expansion"]
+    with Image.open(tmp_path / "search/trials.png") as picture:
+        assert picture.width > 300
+
+
+def test_failing_trial_is_marked(folder, tmp_path, trained):
+    settings = {**SMALL, "trials": 8}
+    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    assert sorted(row["expansion"] for row in rows) == list(range(1, 9))
+    assert rows[0]["expansion"] == 8 and rows[0]["status"] == "done"
+    assert rows[-1]["expansion"] == 7 and rows[-1]["status"] == "failed"
+    assert rows[-1]["note"] == "The loss became nan"
+
+
+def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
+    def fail(**arguments):
+        if arguments["expansion"] == 3:
+            raise RuntimeError("no memory")
+        return train(**arguments)
+
+    train = tuning.train
+    monkeypatch.setattr(tuning, "train", fail)
+    settings = {**SMALL, "trials": 8}
+    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    failed = {row["expansion"]: row["note"] for row in rows if row["status"] != "done"}
+    assert set(failed) == {3, 7} and "no memory" in failed[3]
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian"])
+def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
+    """After a break comes the same trial again, and no finished one."""
+
+    def stop(**arguments):
+        if len(trained) == 2:
+            broken.append(arguments["expansion"])
+            raise KeyboardInterrupt
+        return train(**arguments)
+
+    train, broken = tuning.train, []
+    monkeypatch.setattr(tuning, "train", stop)
+    settings = {**SMALL, "search": ("expansion",), "tuner": tuner, "trials": 4}
+
+    def search(**others):
+        return tuning.tune(folder, tmp_path / "search", **{**settings, **others})
+
+    with pytest.raises(KeyboardInterrupt):
+        search()
+    monkeypatch.setattr(tuning, "train", train)
+    rows = search()
+    assert len(rows) == len(trained) == 4
+    assert trained[2]["expansion"] == broken[0]
+    # All the same asks for nothing, more trials go on.
+    assert search() == rows and len(trained) == 4
+    assert len(search(trials=5)) == len(trained) == 5
+    with pytest.raises(ValueError, match=r"other settings: search=\['expansion'\]"):
+        search(search=("learning_rate",))
+
+
+def test_hyperband(folder, tmp_path, trained):
+    settings = {**SMALL, "trials": None, "tuner": "hyperband", "epochs": 3}
+    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    assert {row["epochs"] for row in rows} == {1, 3}
+    assert {call["epochs"] for call in trained} == {1, 3}
+    with pytest.raises(ValueError, match="no `trials`"):
+        tuning.tune(folder, tmp_path / "search", **{**settings, "trials": 3})
+
+
+def test_bad_data_ends_the_search(folder, tmp_path):
+    (folder / "images/case 01.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="case 01"):
+        tuning.tune(folder, tmp_path / "search", search=("expansion",), **SMALL)
+
+
+def test_no_trial_trained(folder, tmp_path):
+    with pytest.raises(ValueError, match="No trial could be trained"):
+        tuning.tune(
+            folder, tmp_path / "search", search=("expansion",), max_macs=1, **SMALL
+        )
+    assert {row["status"] for row in read_table(tmp_path / "search")} == {"refused"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"search": ()}, "Expected some of"),
+        ({"search": ("width",)}, "Expected some of"),
+        ({"search": ("expansion",), "expansion": 6}, "either"),
+        ({"encoder_weights": "imagenet"}, "expansion factor of 6"),
+    ],
+)
+def test_hypermodel_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tuning.PAMUNetHyperModel(**arguments)
+
+
+def test_hypermodel_makes_all_kinds():
+    hypermodel = tuning.PAMUNetHyperModel(tuning.SPACE, input_shape=(32, 32, 3))
+    hp = keras_tuner.HyperParameters()
+    hypermodel.build(hp)
+    kinds = [space for space in hp.space if space.name == "attention"][0].values
+    for kind in kinds:
+        hp.values.update(attention=kind, expansion=1, learning_rate=0.005)
+        model = hypermodel.build(hp)
+        assert str(model.attention).lower() == kind
+        assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_command_line(folder, tmp_path, trained):
+    command = f"tune --data {folder} -o {tmp_path / 'search'} --size 32 --trials 2"
+    more = "--search expansion --epochs 1 --tuner random --quiet"
+    result = CliRunner().invoke(app, [*command.split(), *more.split()])
+    assert result.exit_code == 0, result.output
+    assert "best first" in result.output and "trials.png" in result.output
+    assert {call["part"] for call in trained} == {"validation"}
+
+
+def test_imports_no_other_back_end():
+    code = "import sys, keras_pamunet.tuning; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    used = keras.backend.backend() == "tensorflow"
+    assert done.stdout.strip() == str(used), done.stderr
