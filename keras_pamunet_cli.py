@@ -690,14 +690,17 @@ def _show_presets(presets, as_json):
     if as_json:
         print(json.dumps(presets))
         return
-    table = Table("preset", "task", "image", "scored at", "Dice", "IoU", "recall", "MB")
+    table = Table(title="Scores: means over the test images; each card says more")
+    table.add_column("preset", no_wrap=True)
+    for column in ("task", "image", "Dice", "IoU", "recall", "MB"):
+        table.add_column(column)
     for name, preset in presets.items():
         image = " x ".join(str(side or "any") for side in preset["input_shape"])
-        cells = [name, preset["task"], image]
-        for how, scores in preset["metrics"].items():
-            figures = (f"{scores[key]:.3f}" for key in ("dice", "iou", "recall"))
-            table.add_row(*cells, how, *figures, str(preset["megabytes"]))
-            cells = [""] * 3
+        scores = next(iter(preset["metrics"].values()), {})
+        figures = [
+            f"{scores[key]:.3f}" if scores else "" for key in ("dice", "iou", "recall")
+        ]
+        table.add_row(name, preset["task"], image, *figures, str(preset["megabytes"]))
     rich.print(table)
 
 

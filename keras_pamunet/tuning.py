@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.data import open_splits
 from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.models.pamunet import DEFAULT_SCORES
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from keras_pamunet.run_folder import open_run, replace_text, write_config
 from keras_pamunet.training import train
@@ -83,16 +84,16 @@ class PAMUNetHyperModel(keras_tuner.HyperModel):
     def values(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
         """Values of a trial, as `keras_pamunet.training.train` takes them."""
         values = {name: SPACE[name](hp, name) for name in self.search}
-        if values.get("attention") in ("additive", "none"):
-            values.pop("score_activation", None)
         if values.get("attention") == "none":
             values["attention"] = None
+        if "attention" in values and values["attention"] not in DEFAULT_SCORES:
+            values.update(score_activation=None, key_stride=1)  # It has neither.
         return values
 
     def build(self, hp: keras_tuner.HyperParameters) -> PAMUNet:
         values = self.values(hp)
         learning_rate = values.pop("learning_rate", None)
-        model = PAMUNet(**self.arguments, **values)
+        model = PAMUNet(**{**self.arguments, **values})
         if learning_rate is not None:
             model.optimizer.learning_rate = learning_rate
         return model
@@ -229,8 +230,7 @@ class _Runs(keras_tuner.Tuner):
                     output=self.run_folder(trial.trial_id),
                     epochs=hp.values.get("tuner/epochs", epochs),
                     part="validation",
-                    **arguments,
-                    **self.hypermodel.values(hp),
+                    **{**arguments, **self.hypermodel.values(hp)},
                 )["summary"]["dice"]
             except FloatingPointError as error:
                 trial.message = f"failed: {error}"

@@ -182,7 +182,9 @@ def test_hypermodel_errors(arguments, message):
 
 
 def test_hypermodel_makes_all_kinds():
-    hypermodel = tuning.PAMUNetHyperModel(tuning.SPACE, input_shape=(32, 32, 3))
+    hypermodel = tuning.PAMUNetHyperModel(
+        tuning.SPACE, input_shape=(32, 32, 3), key_stride=2
+    )
     hp = keras_tuner.HyperParameters()
     hypermodel.build(hp)
     kinds = [space for space in hp.space if space.name == "attention"][0].values
