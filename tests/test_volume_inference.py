@@ -1,12 +1,13 @@
 """Masks of CT volumes, on a few small ones."""
 
+import keras
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_pamunet import volume_inference
+from keras_pamunet import PAMUNet, volume_inference
 from keras_pamunet.data import Volume, apply_window
 from keras_pamunet.inference import predict_image
 from keras_pamunet.volume_inference import predict_volume, predict_volumes
@@ -112,6 +113,20 @@ def test_kinds_of_models(hu):
         predict_volume(image, raw, "liver")
     with pytest.raises(ValueError, match="1 or 3 channels.*one of 2 channels"):
         predict_volume(image, Brightness(2))
+
+
+def test_network(hu, tmp_path):
+    """One of Keras, from memory and from its file."""
+    keras.utils.set_random_seed(0)
+    network = PAMUNet((32, 32, 1), expansion=1)
+    kernel = network.get_layer("logits").kernel
+    kernel.assign(20 * kernel)  # Masks that have no pixel on the threshold.
+    network.save(tmp_path / "model.keras")
+    expected = slice_by_slice(network, hu)
+    assert 0.05 < expected.mean() < 0.95
+    for model in (network, tmp_path / "model.keras"):
+        mask = predict_volume(nibabel.Nifti1Image(hu, AFFINE), model)
+        np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
 
 
 def run(*arguments):
