@@ -168,10 +168,14 @@ def _ask(process, question):
 
 
 def _processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
+    """Its name, and the widest vectors it knows: those decide more than the name."""
+    facts = dict(
+        re.findall(
+            r"^(model name|flags)\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M
+        )
+    )
+    vectors = [x for x in ("avx512f", "avx2") if x in facts.get("flags", "").split()]
+    return " ".join([facts.get("model name", platform.processor()), *vectors[:1]])
 
 
 def _print(result):

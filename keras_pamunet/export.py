@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import rich.progress
+from rich.console import Console
 
 from keras_pamunet.data import Cache, Phantom, open_splits
 from keras_pamunet.models import PAMUNet, load_model
@@ -90,10 +91,10 @@ def export(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
-        if keras.backend.backend() == "tensorflow":
-            convert(model, new, batch_size)
-        else:
-            _convert_elsewhere(model, new, batch_size)
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        convert_here = convert if on_tensorflow else _convert_elsewhere
+        with Console(quiet=not progress).status("Converting, for up to a minute"):
+            convert_here(model, new, batch_size)
         report = _compare(model, OnnxModel(new), images, progress)
         # Not >, which is false for NaN.
         if not report["largest_difference"] <= tolerance:
