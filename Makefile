@@ -9,8 +9,8 @@ demo: .venv/demo
 
 # The data's tests compute nothing on a back end: once is enough for them.
 test: .venv/dev lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 -q
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 -q --ignore tests/data
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup -q --ignore tests/data
 
 lint: .venv/dev
 	$(BIN)/ruff check .

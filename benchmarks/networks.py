@@ -1,8 +1,9 @@
 """Training steps and predictions of the whole network on both back ends.
 
 Run it with `python benchmarks/networks.py [--short]`. The sides are the network as it
-is, without attention, with the plain formula of the attention, and with Keras' own
-convolutions.
+is, without attention, with the plain formula of the attention, with Keras' own
+convolutions, and without batch normalisation: what folding it into the convolutions
+could save.
 """
 
 from sides import main
@@ -34,6 +35,9 @@ def make(form, work, size, batch):
         for name in ("Conv2D", "Conv2DTranspose", "DepthwiseConv2D"):
             kind = getattr(layers, name)
             patch.object(kind, "call", getattr(keras.layers, name).call).start()
+    if form == "no batch norm":
+        batch_norm = keras.layers.BatchNormalization
+        patch.object(batch_norm, "call", lambda self, x, **_: x).start()
     attention = None if form == "no attention" else "luong"
     model = PAMUNet((size, size, 3), attention=attention)
     rng = np.random.default_rng(0)
@@ -51,10 +55,12 @@ def comparisons(short):
         cases += [(128, 1), (256, 1), (512, 1)]
     lists = []
     for size, batch in cases:
-        for work in ("train",) if short else ("train", "predict"):
+        for work in ("train", "predict"):
             forms = ["as it is", "no attention"]
             if batch > 1:
                 forms += ["plain formula", "Keras' convolutions"]
+            if work == "predict":
+                forms += ["no batch norm"]
             lists.append([])
             for form in forms:
                 for backend in ("tensorflow", "jax"):

@@ -16,6 +16,8 @@ from keras_pamunet.onnx_model import METADATA, OnnxModel
 from keras_pamunet_cli import app
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
+# The conversion, which takes its time, is shared: all in one process.
+pytestmark = pytest.mark.xdist_group("export")
 
 
 def make(*args, **kwargs):
@@ -70,6 +72,7 @@ def test_any_size(rng, model, exported):
         )
 
 
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
 def test_fixed_size(rng, tmp_path):
     """Grey values in HU, three classes, another attention, a batch of 2, 33 pixels."""
     ours = make(
