@@ -177,10 +177,10 @@ def tune(
     split_names = {name: source.names for name, source in parts.items()}
     if not open_run(output, settings, split_names):
         write_config(output, settings, split_names)
-    limit = {"max_epochs": epochs} if tuner == "hyperband" else {"max_trials": trials}
-    if limit == {"max_trials": None}:
-        limit = {"max_trials": 12}
-    oracle = TUNERS[tuner](OBJECTIVE, seed=seed + 1, **limit)  # KerasTuner draws for 0.
+    hyperband = tuner == "hyperband"
+    limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials or 12}
+    # KerasTuner takes a seed of 0 for none.
+    oracle = TUNERS[tuner](OBJECTIVE, seed=seed + 1, **limit)
     oracle.verbose = int(progress)
     runs = _Runs(
         oracle, hypermodel, directory=str(output.resolve()), project_name="trials"
