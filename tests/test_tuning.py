@@ -63,6 +63,10 @@ def read_table(output):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="compiles for minutes; the other tests of the search run",
+)
 def test_search(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_compile", compile_untraced)
     ceiling = count(PAMUNet((32, 32, 3), expansion=5))["macs"]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, volume_inference
 from keras_pamunet.data import Volume, apply_window
+from keras_pamunet.data.cache import resize_image
 from keras_pamunet.inference import predict_image
 from keras_pamunet.volume_inference import predict_volume, predict_volumes
 from keras_pamunet_cli import app
@@ -119,8 +120,13 @@ def test_network(hu, tmp_path):
     """One of Keras, from memory and from its file."""
     keras.utils.set_random_seed(0)
     network = PAMUNet((32, 32, 1), expansion=1)
-    kernel = network.get_layer("logits").kernel
-    kernel.assign(20 * kernel)  # Masks that have no pixel on the threshold.
+    # Pronounced masks: half the pixels, and none of them close to the threshold.
+    slices = apply_window(hu, (-200, 250)).T[..., np.newaxis]
+    slices = np.stack([resize_image(image, (32, 32)) for image in slices])
+    found = np.asarray(network.predict_on_batch(slices))
+    head = network.get_layer("logits")
+    head.bias.assign([-20 * np.median(np.log(found / (1 - found)))])
+    head.kernel.assign(20 * head.kernel)
     network.save(tmp_path / "model.keras")
     expected = slice_by_slice(network, hu)
     assert 0.05 < expected.mean() < 0.95
