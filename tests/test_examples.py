@@ -5,11 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import pytest
+
 from keras_pamunet import PAMUNet, hub
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="compiles for minutes; once is enough"
+)
 def test_finetune(tmp_path):
     notebook = json.loads((EXAMPLES / "finetune.ipynb").read_text("utf-8"))
     cells = [
