@@ -25,6 +25,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/attention.py --short
 	$(BIN)/python benchmarks/convolutions.py --short
 	$(BIN)/python benchmarks/networks.py --short
+	$(BIN)/python benchmarks/exported.py --short
 	$(if $(DATA),$(BIN)/python benchmarks/input_pipeline.py $(DATA))
 	$(if $(KERAS_PAMUNET_DATA),$(BIN)/python benchmarks/prepare_volume.py)
 
