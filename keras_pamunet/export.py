@@ -157,8 +157,8 @@ def _convert_elsewhere(model, output, batch_size):
         text=True,
     )
     if done.returncode:
-        *_, message = done.stderr.strip().splitlines() or ["no message"]
-        raise ValueError(message.removeprefix("ValueError: "))
+        message = done.stderr.rpartition("\nValueError: ")[2].strip()
+        raise ValueError(message or f"TensorFlow's process ended: {done.returncode}")
 
 
 def _in_size(model, size):

@@ -85,15 +85,14 @@ def installed(tmp_path_factory):
         shutil.copytree(ROOT / name, root / "source" / name)
     for path in (*ROOT.glob("*.py"), ROOT / "pyproject.toml", ROOT / "README.md"):
         shutil.copy(path, root / "source")
-    for command in (
-        ["build", "--wheel", "--no-isolation", "--outdir", root, root / "source"],
-        ["pip", "install", "--no-index", "--no-deps", "--target", root / "site", "*"],
-    ):
-        wheel = [str(path) for path in root.glob("*.whl")]
-        command = [x for part in command for x in (wheel if part == "*" else [part])]
-        subprocess.run(
-            [sys.executable, "-m", *map(str, command)], capture_output=True, check=True
-        )
+
+    def run(*command):
+        command = [sys.executable, "-m", *map(str, command)]
+        subprocess.run(command, capture_output=True, check=True)
+
+    run("build", "--wheel", "--no-isolation", "--outdir", root, root / "source")
+    (wheel,) = root.glob("*.whl")
+    run("pip", "install", "--no-index", "--no-deps", "--target", root / "site", wheel)
     return root / "site"
 
 

@@ -1,5 +1,6 @@
 """Training, evaluation and prediction on a few small images."""
 
+import inspect
 import json
 import random
 import signal
@@ -247,19 +248,21 @@ def test_command_line(folder, tmp_path, model):
 
 
 def test_command_line_training(folder, tmp_path, monkeypatch):
-    seen = {}
+    seen, signature = {}, inspect.signature(training.train)
 
     def train(*arguments, **model_arguments):
-        seen.update(zip(("data", "output", "split", "recipe"), arguments))
-        seen.update(model_arguments)
+        bound = signature.bind(*arguments, **model_arguments).arguments
+        seen.update(bound | bound.pop("model_arguments"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "train", train)
     output = tmp_path / "run"
-    done = run("train", "--data", folder, "-o", output, "--attention", "none")
+    command = ("train", "--data", folder, "-o", output, "--attention", "none")
+    done = run(*command, "--learning-rate", 0.003)
     assert done.exit_code == 130
     assert "To go on:" in done.output.replace("\n", " ")
     assert seen["output"] == output and seen["recipe"] == "default"
+    assert seen["learning_rate"] == 0.003
     assert seen["attention"] is None and seen["input_range"] == (0, 255)
 
 
@@ -314,6 +317,28 @@ def test_deep_images_need_a_range(folder, tmp_path):
 def test_labels_exclude_each_other(folder):
     with pytest.raises(ValueError, match="'softmax'.*activation='sigmoid'"):
         training.train(folder, num_classes=3, activation="sigmoid")
+
+
+@pytest.mark.parametrize("recipe", ["default", "paper"])
+def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
+    def fit(self, *arguments, **others):
+        rates.append(self.optimizer.get_config()["learning_rate"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PAMUNet, "fit", fit)
+    rates = []
+    with pytest.raises(KeyboardInterrupt):
+        training.train(
+            folder, tmp_path / "run", None, recipe, learning_rate=0.003, **SMALL
+        )
+    rate = rates[0] if recipe == "paper" else rates[0]["config"]["warmup_target"]
+    assert rate == pytest.approx(0.003)
+
+
+def test_unknown_part(folder, tmp_path):
+    with pytest.raises(ValueError, match="'train', 'validation'.*part='all'"):
+        training.train(folder, tmp_path / "run", part="all", **SMALL)
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_that_is_no_number(tmp_path):
