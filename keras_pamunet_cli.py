@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import rich
 import typer
+from absl import logging
 from rich.table import Table
 
 app = typer.Typer(
@@ -103,6 +104,7 @@ def main(
     if "KERAS_BACKEND" not in os.environ and not find_spec("tensorflow"):
         os.environ["KERAS_BACKEND"] = "jax" if find_spec("jax") else "torch"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.ERROR)  # Grain warns where there is no JAX.
     warnings.showwarning = _show_warning
 
 

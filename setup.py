@@ -60,6 +60,7 @@ setup(
     py_modules=["keras_pamunet_cli"],
     entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:app"]},
     install_requires=[
+        "absl-py>=2.1",
         "grain>=0.2.12",
         "keras>=3.15",
         "nibabel>=5.3",
