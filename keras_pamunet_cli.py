@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import rich
 import typer
 from absl import logging
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -225,7 +225,8 @@ def tune(
 
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
     rows = _call(run, f"{folder} keeps what is done. To go on: ", "tune")
-    table = Table(*rows[0], title="Trials, the best first")
+    columns = (Column(name, overflow="fold") for name in rows[0])
+    table = Table(*columns, title="Trials, the best first")
     for row in rows:
         table.add_row(*(_figure(value) for value in row.values()))
     rich.print(table)
@@ -666,8 +667,10 @@ def _show(result, folder):
 
 def _figure(value):
     """A number as people read it."""
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+        return f"{value:.3g}"
     return "" if value is None else str(value)
 
 

@@ -243,7 +243,7 @@ def _row(trial, hypermodel, epochs):
     """What came of a trial."""
     values = trial.hyperparameters.values
     metrics = {
-        name: float(trial.metrics.get_best_value(name))
+        name: trial.metrics.get_best_value(name)
         for name in (OBJECTIVE.name, "macs")
         if trial.metrics.exists(name)
     }
@@ -254,8 +254,8 @@ def _row(trial, hypermodel, epochs):
     return {
         "trial": trial.trial_id,
         "status": status if known else "failed" if note else "done",
-        "dice": metrics.get(OBJECTIVE.name, 0.0),
-        "macs": metrics.get("macs"),
+        "dice": float(metrics.get(OBJECTIVE.name, 0.0)),
+        "macs": int(metrics["macs"]) if "macs" in metrics else None,
         "epochs": values.get("tuner/epochs", epochs),
         **{name: values.get(name) for name in hypermodel.search},
         "note": reason if known else note,
@@ -276,13 +276,13 @@ def _draw(rows, max_macs, path):
     axes = figure.subplots()
     axes.set(xlabel="multiply-adds, millions", ylabel="validation Dice")
     axes.grid(alpha=0.3)
-    for row in rows:
+    for index, row in enumerate(rows):
         if row["status"] == "done":
-            point = row["macs"] / 1e6, row["dice"]
-            axes.plot(*point, "o", color="tab:blue")
-            axes.annotate(
-                row["trial"], point, xytext=(4, 4), textcoords="offset points"
-            )
+            x, y = row["macs"] / 1e6, row["dice"]
+            axes.plot(x, y, "o", color="tab:blue")
+            # On either side in turn, for neighbours are often close.
+            side = "right" if index % 2 else "left"
+            axes.text(x, y, f"  {row['trial']}  ", ha=side, va="center")
     if max_macs is not None:
         axes.axvline(max_macs / 1e6, color="tab:red", linestyle="--", label="ceiling")
         axes.legend()

@@ -85,9 +85,8 @@ def test_search(folder, tmp_path, monkeypatch):
         metrics = json.loads((run / "metrics.json").read_text())
         assert metrics["part"] == "validation"
         assert row["dice"] == metrics["summary"]["dice"]
-    assert [row["trial"] for row in read_table(tmp_path / "search")] == [
-        row["trial"] for row in rows
-    ]
+    for read, row in zip(read_table(tmp_path / "search"), rows, strict=True):
+        assert read["trial"] == row["trial"] and read["macs"] == str(row["macs"])
     best = PAMUNet.from_preset(tmp_path / "search/best")
     assert best.expansion == rows[0]["expansion"]
     with Image.open(tmp_path / "search/trials.png") as picture:
@@ -101,6 +100,7 @@ def test_failing_trial_is_marked(folder, tmp_path, trained):
     assert rows[0]["expansion"] == 8 and rows[0]["status"] == "done"
     assert rows[-1]["expansion"] == 7 and rows[-1]["status"] == "failed"
     assert rows[-1]["note"] == "The loss became nan"
+    assert all(isinstance(row["macs"], int) for row in rows)
 
 
 def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
