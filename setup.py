@@ -23,7 +23,8 @@ EXTRAS = {
     "data": ["tensorflow-datasets>=4.9.9"],
     # Beside TensorFlow, in one of its two forms.
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
-    "tune": ["keras-tuner[bayesian]>=1.4.8", "matplotlib>=3.9"],
+    # KerasTuner imports six without saying so.
+    "tune": ["keras-tuner[bayesian]>=1.4.8", "matplotlib>=3.9", "six"],
 }
 EXTRAS["dev"] = [
     *EXTRAS["tensorflow-cpu"],
@@ -38,7 +39,6 @@ EXTRAS["dev"] = [
     "import-linter>=2.1",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
-    "absl-py>=2.1",
     "ruff>=0.12",
     "setuptools>=77",
 ]
