@@ -24,7 +24,7 @@ from keras_pamunet.training import train
 SPLIT = "effisegnet"
 # What `train` is told for each preset.
 PRESETS = {
-    "pamunet_kvasir_seg": {"size": 128},
+    "pamunet_kvasir_seg": {"size": 128, "key_stride": 2},
     "pamunet_kvasir_seg_256": {"size": 256, "key_stride": 2},
     "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},
 }

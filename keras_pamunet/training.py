@@ -182,7 +182,7 @@ def _augment(recipe, value_range):
         return Augment(
             rotation=180, zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0
         )
-    return Augment(value_range=value_range)
+    return Augment(rotation=180, zoom=(0.75, 1.3), shift=0.1, value_range=value_range)
 
 
 def _check_range(source, input_range):
