@@ -260,6 +260,11 @@ class PAMUNet(keras.Model):
         self._build_optimizer()
         super().save(*args, **kwargs)
 
+    def compile_from_config(self, config: dict) -> None:
+        # Keras saves what "auto" came to on the back end of then: without XLA on
+        # TensorFlow, where JAX is ten times slower without.
+        super().compile_from_config({**config, "jit_compile": "auto"})
+
     def _build_optimizer(self):
         """Makes the optimizer's variables, before anyone is caught without them.
 

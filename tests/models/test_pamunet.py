@@ -171,6 +171,8 @@ model = keras.saving.load_model(sys.argv[1])
 print(np.abs(np.asarray(model(stored["images"])) - stored["masks"]).max())
 assert model.name == "pam_unet" and model.expansion == 2 and model.compiled
 assert model.get_config()["input_shape"] == (33, 40, 1)
+# XLA is for this back end to choose, not for the one that saved.
+assert model.jit_compile == keras_pamunet.PAMUNet((33, 40, 1)).jit_compile
 assert stored["masks"].std() > 1e-3
 """
 
