@@ -1,6 +1,7 @@
 """The examples run as they are written, but for their length."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import keras
 import pytest
 
-from keras_pamunet import PAMUNet, hub
+from keras_pamunet import PAMUNet, hub, training
+from tests.test_training import compile_untraced
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="compiles for minutes; once is enough"
+)
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="compiles for minutes; once is enough"
-)
 def test_finetune(tmp_path):
     notebook = json.loads((EXAMPLES / "finetune.ipynb").read_text("utf-8"))
     cells = [
@@ -42,3 +44,35 @@ def test_finetune(tmp_path):
     metadata = json.loads((tmp_path / "my_preset" / hub.METADATA).read_text())
     assert 0 <= metadata["scores"]["dice"] <= 1
     assert PAMUNet.from_preset(tmp_path / "my_preset").input_shape == (None, 32, 32, 3)
+
+
+def test_publish(folder, tmp_path, monkeypatch):
+    """On twelve drawn images, in place of Kvasir-SEG."""
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    names = runpy.run_path(str(EXAMPLES / "publish_kvasir.py"))
+    publish = names["publish"]
+    tiny = {"size": 32, "recipe": "paper", "expansion": 1, "key_stride": 2}
+    publish.__globals__.update(
+        SPLIT=None, PRESETS={"tiny": tiny}, check_half=lambda *arguments: None
+    )
+    runs, out = tmp_path / "runs", tmp_path / "hub"
+    publish("tiny", str(folder), "imagenet", 1, [0, 1], runs, out, compare=True)
+    metadata = json.loads((out / "tiny" / hub.METADATA).read_text())
+    assert list(metadata["seeds"]) == [
+        "tiny-0",
+        "tiny-1",
+        "tiny_plain-0",
+        "tiny_plain-1",
+    ]
+    assert metadata["training"]["model"]["encoder_weights"] is None
+    assert len(list((runs / "tiny-0" / "pictures").iterdir())) == 1
+    rows = (out / "tiny" / hub.CARD).read_text().splitlines()
+    plain = [row for row in rows if row.startswith("| without attention")]
+    tests = [metadata["seeds"][f"tiny_plain-{seed}"]["test"] for seed in (0, 1)]
+    mean = (tests[0]["recall"] + tests[1]["recall"]) / 2
+    assert plain[0].split(" | ")[3] == f"{mean:.4f}"
+    model = PAMUNet.from_preset(out / "tiny")
+    assert model.key_stride == 2
+    changed = names["closed"](model)
+    assert changed.get_layer("attention_0").gamma == 0
+    assert model.get_layer("attention_0").gamma != 0
