@@ -307,7 +307,7 @@ def export(
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     tolerance: Annotated[
         float, typer.Option(help="How far a probability may be off.")
-    ] = 1e-5,
+    ] = 1e-4,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that is there.")
     ] = False,

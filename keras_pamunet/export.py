@@ -40,7 +40,7 @@ def export(
     data: str | Path | None = None,
     split: str | None = None,
     part: str = "test",
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:

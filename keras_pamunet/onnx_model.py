@@ -71,13 +71,24 @@ class OnnxModel:
         Args:
             images: `(batch, height, width, channels)`. A model exported for a fixed
                 batch is run as often as needed.
+
+        Raises:
+            ValueError: for images of another shape than the model takes.
         """
         images = np.asarray(images, "float32")
         count = len(images)
         size = self.input_shape[0] or count
         images = np.pad(images, [(0, -count % size), (0, 0), (0, 0), (0, 0)])
-        found = [
-            self._session.run(None, {self._input.name: images[start : start + size]})[0]
-            for start in range(0, count, size)
-        ]
+        try:
+            found = [
+                self._session.run(
+                    None, {self._input.name: images[start : start + size]}
+                )[0]
+                for start in range(0, count, size)
+            ]
+        except Exception as error:  # As above.
+            raise ValueError(
+                f"ONNX Runtime cannot predict images of shape {images.shape[1:]}; the "
+                f"model takes {self.input_shape[1:]}, from 17 pixels up: {error}"
+            ) from error
         return np.concatenate(found)[:count]

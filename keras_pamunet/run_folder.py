@@ -28,7 +28,7 @@ def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> b
         OSError: if the folder cannot be made.
     """
     path = output / "config.json"
-    settings = _plain(settings)
+    settings = plain(settings)
     if path.exists():
         config = json.loads(path.read_text("utf-8"))
         held = config["settings"]
@@ -56,7 +56,7 @@ def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> b
 def write_config(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> None:
     """Writes `config.json`: settings, split, versions and git revision of a run."""
     config = {
-        "settings": _plain(settings),
+        "settings": plain(settings),
         "split": split,
         "versions": versions(),
         "backend": keras.backend.backend(),
@@ -97,8 +97,8 @@ def replace_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _plain(settings):
-    """As they will be read again: paths as text, tuples as lists."""
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they will be read again: paths as text, tuples as lists."""
 
     def to_plain(value):
         return value.item() if hasattr(value, "item") else str(value)

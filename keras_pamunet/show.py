@@ -61,10 +61,12 @@ def show_attention(
 
     Raises:
         ValueError: for an image that cannot be read or that the model does not take, a
-            pixel outside it, a model without attention, and an unknown ending of
-            `output`.
+            pixel outside it, a model without attention, and an `output` that is the
+            image itself or has an unknown ending.
         OSError: if `output` cannot be written.
     """
+    if Path(output).resolve() == Path(image).resolve():
+        raise ValueError(f"Expected another file than the image itself, {image}")
     original = read_image(image)
     seen = fit_image(model, original)
     size = original.shape[:2]

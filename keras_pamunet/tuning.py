@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from keras_pamunet.data import open_splits
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.models.pamunet import DEFAULT_SCORES
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
-from keras_pamunet.run_folder import open_run, replace_text, write_config
+from keras_pamunet.run_folder import open_run, plain, replace_text, write_config
 from keras_pamunet.training import train
 
 # How a value of each hyperparameter is drawn.
@@ -180,7 +181,13 @@ def tune(
     hyperband = tuner == "hyperband"
     limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials or 12}
     # KerasTuner takes a seed of 0 for none.
-    oracle = TUNERS[tuner](OBJECTIVE, seed=seed + 1, **limit)
+    oracle = TUNERS[tuner](
+        OBJECTIVE,
+        seed=seed + 1,
+        # A failed trial is marked; no number of them ends the search without a table.
+        max_consecutive_failed_trials=sys.maxsize,
+        **limit,
+    )
     oracle.verbose = int(progress)
     runs = _Runs(
         oracle, hypermodel, directory=str(output.resolve()), project_name="trials"
@@ -200,14 +207,16 @@ def tune(
     except errors.FatalError as error:
         raise error.__cause__ from None
     rows = [_row(trial, hypermodel, epochs) for trial in oracle.trials.values()]
-    rows.sort(key=lambda row: (-row["dice"], int(row["trial"])))
+    rows.sort(
+        key=lambda row: (row["status"] != "done", -row["dice"], int(row["trial"]))
+    )
     _write_table(rows, output / "trials.csv")
     _draw(rows, max_macs, output / "trials.png")
     best = rows[0]
     if best["status"] != "done":
         raise ValueError(f"No trial could be trained; see {output / 'trials.csv'}")
     model = load_model(runs.run_folder(best["trial"]))
-    model.save_to_preset(output / "best", {"search": settings, "trial": best})
+    model.save_to_preset(output / "best", {"search": plain(settings), "trial": best})
     return rows
 
 

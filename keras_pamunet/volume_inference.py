@@ -61,11 +61,7 @@ def predict_volume(
     >>> mask = predict_volume("ct.nii.gz", "runs/liver")
     >>> mask.to_filename("mask.nii.gz")
     """
-    if isinstance(model, str | Path):
-        # Imports Keras, which an OnnxModel does without.
-        from keras_pamunet.models import load_model
-
-        model = load_model(model)
+    model = _load(model)
     limits = _limits(model, window)
     volume = Volume(source)
     labels = _predict(volume, model, limits, batch_size, flips, progress)
@@ -110,6 +106,7 @@ def predict_volumes(
             the same. Also if a mask would take the place of a volume, or as
             `predict_volume` does.
     """
+    model = _load(model)
     limits = _limits(model, window)
     targets = _targets(Path(volumes), Path(output))
     kept = [] if overwrite else [path for path in targets.values() if path.exists()]
@@ -125,7 +122,8 @@ def predict_volumes(
             continue
         try:
             _predict_file(path, target, model, limits, preview, progress, flips)
-        except (FileNotFoundError, ValueError) as error:  # A link may lead nowhere.
+        # A link may lead nowhere, and a damaged header claim any size.
+        except (FileNotFoundError, ValueError, MemoryError) as error:
             problems.append(f"  {path}: {error}")
             continue
         written.append(target)
@@ -140,6 +138,15 @@ def predict_volumes(
 def holds_nifti(path: Path) -> bool:
     """Whether this is a NIfTI file, by its name, or a folder with such files."""
     return bool(nifti_files([path])) if path.is_dir() else _stem(path) != path.name
+
+
+def _load(model):
+    if not isinstance(model, str | Path):
+        return model
+    # Imports Keras, which an OnnxModel does without.
+    from keras_pamunet.models import load_model
+
+    return load_model(model)
 
 
 def _limits(model, window):

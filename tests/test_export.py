@@ -70,6 +70,8 @@ def test_any_size(rng, model, exported):
             np.asarray(ours.predict_on_batch(images.astype("float32"))),
             atol=1e-5,
         )
+    with pytest.raises(ValueError, match="shape .10, 10, 3.; the model takes"):
+        theirs.predict_on_batch(np.zeros((1, 10, 10, 3)))
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, training, tuning
 from keras_pamunet.analysis.complexity import count
+from keras_pamunet.data import Folder
+from keras_pamunet.data.splits import ratio_split, save_split
 from keras_pamunet_cli import app
 from tests.test_training import compile_untraced
 
@@ -115,6 +117,25 @@ def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
     rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
     failed = {row["expansion"]: row["note"] for row in rows if row["status"] != "done"}
     assert set(failed) == {3, 7} and "no memory" in failed[3]
+
+
+def test_failures_in_a_row(folder, tmp_path, trained, monkeypatch):
+    """However many; and a trial that was trained stands before them, at a Dice of 0."""
+
+    def fail(**arguments):
+        if arguments["expansion"] != 1:
+            raise RuntimeError("no memory")
+        return {**train(**arguments), "summary": {"dice": 0.0}}
+
+    train = tuning.train
+    monkeypatch.setattr(tuning, "train", fail)
+    split = tmp_path / "split.json"
+    save_split(split, ratio_split(Folder(folder).names))
+    settings = {**SMALL, "search": ("expansion",), "trials": 8, "split": split}
+    rows = tuning.tune(folder, tmp_path / "search", **settings)
+    assert [row["status"] for row in rows] == ["done", *7 * ["failed"]]
+    metadata = json.loads((tmp_path / "search/best/metadata.json").read_text())
+    assert metadata["search"]["split"] == str(split)
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian"])

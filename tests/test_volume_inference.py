@@ -127,11 +127,18 @@ def test_network(hu, tmp_path):
     head = network.get_layer("logits")
     head.bias.assign([-20 * np.median(np.log(found / (1 - found)))])
     head.kernel.assign(20 * head.kernel)
-    network.save(tmp_path / "model.keras")
+    path = tmp_path / "model.keras"
+    network.save(path)
     expected = slice_by_slice(network, hu)
     assert 0.05 < expected.mean() < 0.95
-    for model in (network, tmp_path / "model.keras"):
-        mask = predict_volume(nibabel.Nifti1Image(hu, AFFINE), model)
+    image = nibabel.Nifti1Image(hu, AFFINE)
+    image.to_filename(tmp_path / "ct.nii")
+    predict_volumes(path, tmp_path / "ct.nii", tmp_path / "m.nii", progress=False)
+    for mask in (
+        predict_volume(image, network),
+        predict_volume(image, path),
+        nibabel.load(tmp_path / "m.nii"),
+    ):
         np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
 
 
@@ -183,6 +190,21 @@ def test_options_for_the_other_kind(tmp_path, folder, scans, model, monkeypatch)
         done = run(*command, source, option)
         assert done.exit_code == 1 and message in done.stderr
     assert not (tmp_path / "masks").exists()
+
+
+def test_damaged_headers(tmp_path, scans, hu, model):
+    """Each is named, whatever its header claims, and the others are done."""
+    content = (scans / "a.nii").read_bytes()
+    for name, start, damage in (
+        ("offset.nii", 108, b"\0\0\x7f\x7f"),
+        ("size.nii", 42, 3 * b"\xff\x7f"),
+    ):
+        damaged = content[:start] + damage + content[start + len(damage) :]
+        (scans / name).write_bytes(damaged)
+    with pytest.raises(ValueError, match="(?s)3 of 5.*b.nii.gz.*offset.*size"):
+        predict_volumes(model, scans, tmp_path / "masks", progress=False)
+    found = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert found == ["a.nii", "c.nii.gz"]
 
 
 def test_one_file(tmp_path, scans, model):

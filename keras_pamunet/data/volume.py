@@ -257,6 +257,7 @@ def _named_errors(name):
     except (
         OSError,
         EOFError,
+        OverflowError,
         ValueError,
         zlib.error,
         ImageFileError,

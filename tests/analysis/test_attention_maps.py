@@ -87,6 +87,10 @@ def test_commands(rng, tmp_path):
     done = run(*options, 50, 0)
     assert done.exit_code == 1
     assert "50 rows x 40 columns. Received: row 50" in done.stderr
+    before = image.read_bytes()
+    done = run("attention", path, image, "-o", image)
+    assert done.exit_code == 1 and "another file than the image" in done.stderr
+    assert image.read_bytes() == before
     network(rng, None, (32, 32)).save(path)
     done = run(*options, 0, 0)
     assert done.exit_code == 1 and "Expected a model with attention" in done.stderr
