@@ -538,7 +538,10 @@ def attention(
 def info(
     model: Annotated[
         str | None,
-        typer.Argument(help=f"{MODEL_HELP} Its layers are counted. Or 'presets'."),
+        typer.Argument(
+            help=f"{MODEL_HELP} Its layers are counted; a .keras file may hold any "
+            "model. Or 'presets'."
+        ),
     ] = None,
     size: Size = None,
     as_json: Json = False,
@@ -602,18 +605,21 @@ def _do_without_keras():
 
 
 def _count(model, size):
+    import keras
+
     from keras_pamunet import models
     from keras_pamunet.analysis.complexity import count
 
-    network = models.load_model(model)
+    # Any model of Keras can be counted, and one is known by its file's ending.
+    is_file = model.endswith(".keras") and Path(model).is_file()
+    network = (keras.saving if is_file else models).load_model(model)
     shape = _image_shape(network, size)
     return {"input_shape": shape, **count(network, shape)}
 
 
 def _image_shape(network, size):
     """Shape of the images a model takes; of `size` if it takes any."""
-    height, width, channels = network.input_shape[1:]
-    return height or size or 128, width or size or 128, channels
+    return tuple(side or size or 128 for side in network.input_shape[1:])
 
 
 def _part(parts, part):

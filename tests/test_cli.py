@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
@@ -44,7 +45,7 @@ def test_split(folder, tmp_path):
     path = tmp_path / "mine.json"
     done = run("split", folder, "-o", path, "--seed", 1)
     assert done.exit_code == 0
-    assert "train 10" in done.stdout.replace("\n", " ")
+    assert "train 10" in " ".join(done.stdout.split())
     names = [name for part in load_split(path).values() for name in part]
     assert sorted(names) == Folder(folder).names
     done = run("check", folder, "--split", path, "--json")
@@ -74,6 +75,11 @@ def test_info_of_a_model(tmp_path):
     assert "stem" in table and f"{macs:,}" in table and f"{counts['macs']:,}" in table
     assert "crop" not in table
     assert run("info", tmp_path / "nowhere").exit_code == 1
+    dense = keras.Sequential([keras.Input((7,)), keras.layers.Dense(3)])
+    dense.save(path)
+    assert json.loads(run("info", path, "--json").stdout)["macs"] == 21
+    path.write_bytes(b"cut")
+    assert run("info", path).exit_code == 1
 
 
 def test_show(folder, tmp_path):
