@@ -16,6 +16,7 @@ import rich.progress
 from rich.console import Console
 
 from keras_pamunet.data import Cache, Phantom, open_splits
+from keras_pamunet.inference import to_labels
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.onnx_model import METADATA, OnnxModel
 from keras_pamunet.ops import portable_attention
@@ -64,7 +65,7 @@ def export(
     Returns:
         `{"images": ..., "largest_difference": ..., "changed_pixels": ...,
         "pixels": ...}`: what was compared, the largest difference of probabilities,
-        and the number of pixels whose mask is another, at a threshold of 0.5.
+        and the number of pixels whose label is another.
 
     Raises:
         FileExistsError: if the file is there.
@@ -202,8 +203,12 @@ def _compare(model, exported, images, progress):
         ours = np.asarray(model.predict_on_batch(batch))
         theirs = exported.predict_on_batch(batch)
         largest = np.maximum(largest, np.abs(ours - theirs).max())
-        changed += int(np.count_nonzero((ours > 0.5) != (theirs > 0.5)))
-        pixels += ours.size
+        one, other = (
+            to_labels(batch[0], batch.shape[1:3], model.activation)
+            for batch in (ours, theirs)
+        )
+        changed += int(np.count_nonzero(one != other))
+        pixels += one.size
     return {
         "images": len(images),
         "largest_difference": float(largest),

@@ -177,6 +177,8 @@ def tune(
     }
     split_names = {name: source.names for name, source in parts.items()}
     if not open_run(output, settings, split_names):
+        # Fails while the folder is still free for other arguments.
+        hypermodel.build(keras_tuner.HyperParameters())
         write_config(output, settings, split_names)
     hyperband = tuner == "hyperband"
     limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials or 12}

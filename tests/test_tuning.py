@@ -183,6 +183,13 @@ def test_bad_data_ends_the_search(folder, tmp_path):
         tuning.tune(folder, tmp_path / "search", search=("expansion",), **SMALL)
 
 
+def test_mistakes_do_not_take_the_folder(folder, tmp_path):
+    settings = {**SMALL, "search": ("attention",), "encoder_weights": "nowhere.h5"}
+    with pytest.raises(ValueError, match="nowhere.h5"):
+        tuning.tune(folder, tmp_path / "search", **settings)
+    assert not list((tmp_path / "search").iterdir())
+
+
 def test_no_trial_trained(folder, tmp_path):
     with pytest.raises(ValueError, match="No trial could be trained"):
         tuning.tune(
