@@ -262,7 +262,7 @@ class PAMUNet(keras.Model):
 
     def compile_from_config(self, config: dict) -> None:
         # Keras saves what "auto" came to on the back end of then: without XLA on
-        # TensorFlow, where JAX is ten times slower without.
+        # TensorFlow, where JAX is nine times slower without.
         super().compile_from_config({**config, "jit_compile": "auto"})
 
     def _build_optimizer(self):
