@@ -183,9 +183,7 @@ def _compile(model, recipe, learning_rate, steps, epochs):
 def _augment(recipe, size, value_range):
     shared = {"rotation": 180, "value_range": value_range, "size": size}
     if recipe == "paper":
-        return Augment(
-            zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0, **shared
-        )
+        return Augment(zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0, **shared)
     return Augment(zoom=(0.75, 1.3), shift=0.1, **shared)
 
 

@@ -1,5 +1,7 @@
 """What a model's attention gates look at."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -63,12 +65,7 @@ def gate_maps(
     Raises:
         ValueError: if the model has no gates.
     """
-    gates = sorted(_gates(model), key=lambda gate: gate.name)
-    if not gates:
-        raise ValueError(
-            "Expected a model with attention. Received: a model without "
-            f"({model.name!r})"
-        )
+    gates = _all_gates(model)
     tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
     levels = []
     for level, (gate, (skip, source, gated)) in enumerate(
@@ -90,9 +87,48 @@ def gate_maps(
     return levels
 
 
+def gate_effects(model: keras.Model, images: np.ndarray) -> list[dict[str, float]]:
+    """How much each gate of a model changes its skip, and whether by place.
+
+    Args:
+        model: a `PAMUNet` with attention.
+        images: raw values, `(batch, height, width, channels)`.
+
+    Returns:
+        For each gate, from 1/2 of the image's size down to 1/16: `"change"`, the norm
+        of what it adds to the skip relative to the skip's; and `"uniform"`, the share
+        of that, in squares, which is the same at all places of an image: 1 for a gate
+        that prefers no region to another, and NaN for one that adds nothing.
+
+    Raises:
+        ValueError: if the model has no gates.
+    """
+    gates = _all_gates(model)
+    tensors = keras.Model(model.input, [(gate.input[0], gate.output) for gate in gates])
+    effects = []
+    for skip, gated in tensors.predict(images, batch_size=8, verbose=0):
+        skip = skip.astype("float64")
+        added = gated - skip
+        square, mean_square = (added**2).mean(), (added.mean(axis=(1, 2)) ** 2).mean()
+        change = float(np.sqrt(square / (skip**2).mean()))
+        uniform = float(mean_square / square) if square else math.nan
+        effects.append({"change": change, "uniform": uniform})
+    return effects
+
+
 def _gates(model):
     kinds = AdditiveAttention | ProgressiveLuongAttention
     return [layer for layer in model.layers if isinstance(layer, kinds)]
+
+
+def _all_gates(model):
+    gates = sorted(_gates(model), key=lambda gate: gate.name)
+    if not gates:
+        raise ValueError(
+            "Expected a model with attention. Received: a model without "
+            f"({model.name!r})"
+        )
+    return gates
 
 
 def _mean_scores(gate, skip, source):

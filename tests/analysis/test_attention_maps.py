@@ -7,7 +7,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
-from keras_pamunet.analysis.attention_maps import attention_map, gate_maps
+from keras_pamunet.analysis.attention_maps import (
+    attention_map,
+    gate_effects,
+    gate_maps,
+)
 from keras_pamunet.analysis.figures import attention_sheet
 from keras_pamunet_cli import app
 
@@ -52,6 +56,25 @@ def test_gate_maps(rng, attention):
     np.testing.assert_allclose(
         attention_map(model, image[np.newaxis], 1)[0, :10], levels[1]["attention"]
     )
+
+
+def test_gate_effects(rng):
+    model = network(rng, "luong", (64, 64))
+    images = rng.integers(0, 256, (3, 64, 64, 3), "uint8")
+    gate = model.get_layer("attention_1")
+    # No keys' weights: all scores are 0.5, and a pixel is like any other.
+    gate.key.set_weights([0 * w for w in gate.key.get_weights()])
+    model.get_layer("attention_2").gamma.assign(0.0)
+    effects = gate_effects(model, images)
+    assert effects[1]["uniform"] == pytest.approx(1, abs=1e-5)
+    assert effects[2]["change"] == 0 and np.isnan(effects[2]["uniform"])
+    gate = model.get_layer("attention_0")
+    skip, gated = keras.Model(model.input, [gate.input[0], gate.output])(images)
+    added = np.asarray(gated) - np.asarray(skip)
+    norms = np.linalg.norm(added) / np.linalg.norm(skip)
+    assert effects[0]["change"] == pytest.approx(norms, rel=1e-4)
+    spread = added.reshape(3, -1, 16).var(axis=1).mean() / (added**2).mean()
+    assert 1 - effects[0]["uniform"] == pytest.approx(spread, rel=1e-2)
 
 
 def test_attention_sheet():
