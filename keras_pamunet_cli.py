@@ -367,7 +367,7 @@ def predict(
         bool, typer.Option("--preview", help="Draw slices of volumes, too.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write masks of volumes anew.")
+        bool, typer.Option("--overwrite", help="Write masks anew that are there.")
     ] = False,
     flips: Flips = True,
     quiet: Quiet = False,
@@ -379,15 +379,14 @@ def predict(
         from keras_pamunet import inference, volume_inference
 
         if not volume_inference.holds_nifti(images):
-            if window or preview or overwrite:
+            if window or preview:
                 raise ValueError(
-                    "Expected NIfTI volumes for --window, --preview and --overwrite. "
+                    "Expected NIfTI volumes for --window and --preview. "
                     f"Received: {images}"
                 )
-            masks = inference.predict(
-                network, images, output, overlay, not quiet, flips
+            return inference.predict(
+                network, images, output, overlay, overwrite, not quiet, flips
             )
-            return masks, []
         if overlay:
             raise ValueError("Expected --preview for volumes. Received: --overlay")
         return volume_inference.predict_volumes(

@@ -1,5 +1,8 @@
 """Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
 
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,13 @@ def predict(
     images: str | Path,
     output: str | Path,
     overlay: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     flips: bool = True,
-) -> list[Path]:
+) -> tuple[list[Path], list[Path]]:
     """Predicts the masks of an image file or of a folder of them.
+
+    A mask appears when it is complete, so the same call goes on after a break.
 
     Args:
         model: a `PAMUNet` or an `OnnxModel`.
@@ -30,15 +36,18 @@ def predict(
             255, or the labels if the model tells several classes apart.
         overlay: whether to write `<stem>_overlay.png`, too: the image with the
             mask's outline.
+        overwrite: whether to write masks anew that are there. By default they are
+            kept in a folder, and an error for one image.
         progress: whether to show a progress bar.
         flips: whether to average over the four mirror images of each image
             (test-time augmentation), for four times the work.
 
     Returns:
-        The masks' paths.
+        Paths of the masks that were written, and of those that were there and kept.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
+        FileExistsError: if the mask of a single image is there.
         ValueError: names the images that could not be read or have another number
             of channels than the model takes; the others are done all the same. Also
             if a mask would take the place of an image or of another mask.
@@ -46,10 +55,15 @@ def predict(
     images, output = Path(images), Path(output)
     files = [images] if images.is_file() else image_files(images)
     _check_targets(files, output)
+    targets = {path: output / f"{path.stem}.png" for path in files}
+    kept = masks_to_keep(targets.values(), images.is_file(), overwrite)
     output.mkdir(parents=True, exist_ok=True)
-    masks, problems = [], []
+    written, problems = [], []
     for path in rich.progress.track(
-        files, "Predicting", disable=not progress, transient=True
+        [path for path in files if targets[path] not in kept],
+        "Predicting",
+        disable=not progress,
+        transient=True,
     ):
         try:
             image = read_image(path)
@@ -57,18 +71,45 @@ def predict(
         except ValueError as error:
             problems.append(f"  {path}: {error}")
             continue
-        masks.append(output / f"{path.stem}.png")
-        bright = 255 if model.activation == "sigmoid" else 1
-        Image.fromarray(mask * bright).save(masks[-1])
-        if overlay:
+        if overlay:  # Before the mask, which says that all is done.
             picture = outline(to_rgb(image, model.input_range), mask)
             Image.fromarray(picture).save(output / f"{path.stem}_overlay.png")
+        bright = 255 if model.activation == "sigmoid" else 1
+        with written_aside(targets[path]) as temporary:
+            Image.fromarray(mask * bright).save(temporary)
+        written.append(targets[path])
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(files)} images could not be predicted:\n"
             + "\n".join(problems)
         )
-    return masks
+    return written, kept
+
+
+def masks_to_keep(masks: Iterable[Path], single: bool, overwrite: bool) -> list[Path]:
+    """Those of the masks that are there, and not to be written anew.
+
+    Raises:
+        FileExistsError: if there is such a one and it is the `single` mask.
+    """
+    kept = [] if overwrite else [path for path in masks if path.exists()]
+    if kept and single:
+        raise FileExistsError(
+            f"Expected a new file for the mask. Received: {kept[0]}, which exists. "
+            "Name another, or overwrite it (--overwrite)."
+        )
+    return kept
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path to write to; once that is done, the file takes the place of `path`."""
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check_targets(files, output):

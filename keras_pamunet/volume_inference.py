@@ -1,6 +1,5 @@
 """Predicts masks of CT volumes in NIfTI files."""
 
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,7 +15,12 @@ from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, window_limits
-from keras_pamunet.inference import predict_flips, to_labels
+from keras_pamunet.inference import (
+    masks_to_keep,
+    predict_flips,
+    to_labels,
+    written_aside,
+)
 
 PREVIEW_SLICES = 8
 
@@ -88,8 +92,8 @@ def predict_volumes(
         output: folder for the masks, which have the names of their volumes; for one
             volume also the mask's own path, ending in `.nii` or `.nii.gz`.
         window: see `predict_volume`.
-        preview: whether to draw some slices of each volume, too, with the mask and
-            its outline: `<mask>.png` beside the mask.
+        preview: whether to draw some slices of each volume, too, with its new mask
+            and the outline: `<mask>.png` beside the mask.
         overwrite: whether to write masks anew that are there. By default they are
             kept in a folder, and an error for one volume.
         progress: whether to show a progress bar for each volume.
@@ -109,12 +113,7 @@ def predict_volumes(
     model = _load(model)
     limits = _limits(model, window)
     targets = _targets(Path(volumes), Path(output))
-    kept = [] if overwrite else [path for path in targets.values() if path.exists()]
-    if kept and Path(volumes).is_file():
-        raise FileExistsError(
-            f"Expected a new file for the mask. Received: {kept[0]}, which exists. "
-            "Name another, or overwrite it (--overwrite)."
-        )
+    kept = masks_to_keep(targets.values(), Path(volumes).is_file(), overwrite)
     _make_folder(next(iter(targets.values())).parent)
     written, problems = [], []
     for path, target in targets.items():
@@ -213,7 +212,8 @@ def _predict_file(path, target, model, limits, preview, progress, flips):
     if preview:  # Before the mask, which says that all is done.
         picture = _preview(volume, labels, limits or model.input_range)
         Image.fromarray(picture).save(target.with_name(f"{_stem(target)}.png"))
-    _write(volume.to_nifti(labels), target)
+    with written_aside(target) as temporary:
+        volume.to_nifti(labels).to_filename(temporary)
 
 
 def _predict(volume, model, limits, batch_size, flips, progress):
@@ -265,16 +265,6 @@ def _preview(volume, labels, limits):
         for z in choice[picks.astype(int)]
     ]
     return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
-
-
-def _write(image, path):
-    """Written aside and renamed: an interruption leaves no half a mask."""
-    temporary = path.with_name(f".partial-{path.name}")
-    try:
-        image.to_filename(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stem(path):

@@ -115,7 +115,9 @@ def test_predicts_without_keras(folder, tmp_path, model, exported):
     assert done.returncode == 0 and not done.stderr, done.stderr
     free = make((None, None, 3))
     free.set_weights(model.get_weights())
-    masks = inference.predict(free, folder / "images", tmp_path / "ours", False, False)
+    masks, _ = inference.predict(
+        free, folder / "images", tmp_path / "ours", progress=False
+    )
     assert len(masks) == 12
     for path in masks:
         with (

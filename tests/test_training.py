@@ -201,6 +201,26 @@ def test_predict(folder, tmp_path, model):
         assert overlay.size == (40, 39)
 
 
+def test_predict_keeps_masks(folder, tmp_path, model):
+    images, masks = folder / "images", tmp_path / "masks"
+    written, kept = predict(model, images, masks, progress=False)
+    assert len(written) == 12 and not kept
+    content = written[1].read_bytes()
+    written[0].unlink()
+    written[1].write_bytes(b"")
+    assert predict(model, images, masks, progress=False) == (
+        written[:1],
+        written[1:],
+    )
+    assert not written[1].read_bytes()
+    image = images / "case 01.png"
+    with pytest.raises(FileExistsError, match="a new file .*case 01.png, which exists"):
+        predict(model, image, masks, progress=False)
+    assert predict(model, image, masks, overwrite=True, progress=False)[0]
+    assert written[1].read_bytes() == content
+    assert not list(masks.glob(".partial*"))
+
+
 def test_predict_keeps_images(folder, tmp_path, model):
     images = folder / "images"
     before = {path: path.read_bytes() for path in images.iterdir()}

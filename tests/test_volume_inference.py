@@ -185,7 +185,6 @@ def test_options_for_the_other_kind(tmp_path, folder, scans, model, monkeypatch)
         (scans, "--overlay", "Expected --preview for volumes"),
         (folder / "images", "--preview", "Expected NIfTI volumes"),
         (folder / "images", "--window=lung", "Expected NIfTI volumes"),
-        (folder / "images", "--overwrite", "Expected NIfTI volumes"),
     ):
         done = run(*command, source, option)
         assert done.exit_code == 1 and message in done.stderr
