@@ -182,6 +182,18 @@ def _(
 
 
 @macs.register
+def _(layer: layers.Attention, inputs, **_) -> int:  # And its additive kind.
+    query, value, *_ = (tensor.shape[1:] for tensor in inputs)
+    return query[0] * value[0] * (query[1] + value[1])
+
+
+@macs.register
+def _(layer: layers.Dot, inputs) -> int:
+    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    return _size(layer, inputs) * inputs[0].shape[axis]
+
+
+@macs.register
 def _(layer: InvertedResidual, inputs, **_) -> int:
     return _in_sequence(layer.steps, inputs)
 

@@ -98,6 +98,22 @@ def test_layers(layer, shape, expected):
     assert counts["parameters"] == sum(np.prod(w.shape) for w in layer.weights)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shapes", "expected"),
+    [
+        (layers.Attention(), [(6, 4), (8, 4)], 6 * 8 * 4 * 2),
+        (layers.Attention(True), [(6, 4), (8, 5), (8, 4)], 6 * 8 * (4 + 5)),
+        (layers.AdditiveAttention(), [(6, 4), (8, 4)], 6 * 8 * 4 * 2),
+        (layers.Dot((2, 1)), [(6, 4), (4, 8)], 6 * 4 * 8),
+        (layers.Dot(1), [(6,), (6,)], 6),
+    ],
+    ids=lambda x: type(x).__name__ if isinstance(x, layers.Layer) else None,
+)
+def test_products(layer, shapes, expected):
+    inputs = [keras.Input(shape) for shape in shapes]
+    assert count(keras.Model(inputs, layer(inputs)))["macs"] == expected
+
+
 def test_images_of_any_size():
     counts = count(PAMUNet((None, None, 3)), (128, 128, 3))
     assert counts["macs"] == 834_951_168
