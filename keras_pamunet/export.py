@@ -15,7 +15,8 @@ import numpy as np
 import rich.progress
 from rich.console import Console
 
-from keras_pamunet.data import Cache, Phantom, open_splits
+from keras_pamunet.data import Phantom, open_splits
+from keras_pamunet.data.cache import resize_image
 from keras_pamunet.inference import to_labels
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.onnx_model import METADATA, OnnxModel
@@ -177,19 +178,24 @@ def _images(model, data, split, part):
     size, channels = model.input_shape[1:3], model.input_shape[3]
     if data is None:
         low, high = model.input_range
-        drawn = Phantom(20) if None in size else Cache(Phantom(20), size)
-        return [
+        images = [
             low + (high - low) / 255 * image[..., np.arange(channels) % 3]
-            for image, _ in drawn
+            for image, _ in (*Phantom(10), *Phantom(10, size=97))
         ]
-    parts = open_splits(data, split, model.num_classes)
-    if part not in parts or parts[part].channels != channels:
-        raise ValueError(
-            f"Expected one of {tuple(parts)} with images of {channels} channels. "
-            f"Received: part={part!r} of {data}"
+    else:
+        parts = open_splits(data, split, model.num_classes)
+        if part not in parts or parts[part].channels != channels:
+            raise ValueError(
+                f"Expected one of {tuple(parts)} with images of {channels} channels. "
+                f"Received: part={part!r} of {data}"
+            )
+        images = (image for image, _ in parts[part])
+    return [
+        resize_image(
+            image, tuple(fixed or own for fixed, own in zip(size, image.shape))
         )
-    source = parts[part] if None in size else Cache(parts[part], size)
-    return [image for image, _ in source]
+        for image in images
+    ]
 
 
 def _compare(model, exported, images, progress):
