@@ -125,15 +125,31 @@ def train(
         float | None, typer.Option(help="Default: 0.001, of the paper 0.01.")
     ] = None,
     encoder_weights: EncoderWeights = None,
-    attention: Annotated[Attention, typer.Option()] = Attention.luong,
+    weights: Annotated[
+        str | None,
+        typer.Option(help=f"To start from. {MODEL_HELP} Options follow it by default."),
+    ] = None,
+    attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
     attention_regularization: Annotated[
-        float, typer.Option(help="Lambda, weight of the attention's variance.", min=0)
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="Lambda, weight of the attention's variance. Default: 0.01.", min=0
+        ),
+    ] = None,
     expansion: Annotated[
-        int, typer.Option(help="Of the inverted residual blocks.", min=1)
-    ] = 6,
-    key_stride: KeyStride = 1,
-    input_range: InputRange = (0, 255),
+        int | None,
+        typer.Option(help="Of the inverted residual blocks. Default: 6.", min=1),
+    ] = None,
+    key_stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, attention to averages of squares. Default: 1.", min=1
+        ),
+    ] = None,
+    input_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Lowest and highest pixel value. Default: 0 255."),
+    ] = None,
     num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -154,15 +170,22 @@ def train(
             learning_rate,
             seed,
             not quiet,
-            encoder_weights=encoder_weights,
-            attention=None if attention is Attention.none else attention.value,
-            attention_regularization=attention_regularization,
-            expansion=expansion,
-            key_stride=key_stride,
-            input_range=input_range,
+            weights=weights,
             num_classes=num_classes,
+            **given,
         )
 
+    options = {
+        "encoder_weights": encoder_weights,
+        "attention": attention,
+        "attention_regularization": attention_regularization,
+        "expansion": expansion,
+        "key_stride": key_stride,
+        "input_range": input_range,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if attention is not None:
+        given["attention"] = None if attention is Attention.none else attention.value
     folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
     result = _call(run, f"{folder} is as the last finished epoch left it. To go on: ")
     _show(result, folder)

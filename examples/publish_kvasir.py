@@ -27,7 +27,13 @@ SPLIT = "effisegnet"
 # What `train` is told for each preset.
 PRESETS = {
     "pamunet_kvasir_seg": {"size": 128, "key_stride": 2},
-    "pamunet_kvasir_seg_256": {"size": 256, "key_stride": 2},
+    "pamunet_kvasir_seg_256": {
+        "size": 256,
+        "key_stride": 4,
+        "weights": "pamunet_kvasir_seg",
+        "epochs": 10,
+        "learning_rate": 5e-4,
+    },
     "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},
 }
 # What is new in each version; the last one is what this program makes.
@@ -37,6 +43,7 @@ CHANGES = {
         "1.1.0": "60 epochs with stronger augmentation, and a key stride of 2.",
     }
 }
+NUMBERS = ("size", "recipe", "epochs", "learning_rate")
 SCORES = ("dice", "iou", "recall", "precision")
 CARD = """# {name}
 
@@ -52,8 +59,9 @@ masks = model.predict(images) > 0.5  # images (n, {size}, {size}, 3), raw 8-bit 
 ## Training
 
 Kvasir-SEG, the split of EffiSegNet: 800 images to train, 100 to validate, 100 to test.
-Recipe `{recipe}`, {epochs} epochs, encoder {encoder}. Of {n} seed(s) the one with the
-best validation Dice is published.
+Recipe `{recipe}`, {epochs} epochs, highest learning rate {learning_rate}, from
+{start}. Of {n} seed(s) the one with the best validation Dice is
+published.
 
 ## Scores
 
@@ -104,32 +112,32 @@ def publish(
     compare: bool,
 ) -> None:
     """Trains a preset's seeds, as far as that is still to do, and writes the preset."""
-    paper = PRESETS[name].get("recipe") == "paper"
+    arguments = dict(PRESETS[name])
+    if epochs is not None:
+        arguments["epochs"] = epochs
+    paper = arguments.get("recipe") == "paper"
+    if not paper and "weights" not in arguments:
+        arguments["encoder_weights"] = encoder_weights
 
-    def train_seeds(folder, **arguments):
+    def train_seeds(folder, **changes):
         folders = [runs / f"{folder}-{seed}" for seed in seeds]
         for output, seed in zip(folders, seeds):
-            train(
-                data,
-                output,
-                SPLIT,
-                epochs=epochs,
-                seed=seed,
-                encoder_weights=None if paper else encoder_weights,
-                **arguments,
-            )
+            train(data, output, SPLIT, seed=seed, **arguments, **changes)
         return folders
 
-    kinds = {"as published": train_seeds(name, **PRESETS[name])}
+    kinds = {"as published": train_seeds(name)}
     if compare:
-        arguments = {**PRESETS[name], "attention": None, "key_stride": 1}
-        kinds["without attention"] = train_seeds(f"{name}_plain", **arguments)
+        arguments["key_stride"] = 1
+        kinds["without attention"] = train_seeds(f"{name}_plain", attention=None)
     folders = kinds["as published"]
     best = max(folders, key=validation_dice)
     model = load_model(best)
     config = json.loads((best / "config.json").read_text("utf-8"))
     settings = config["settings"]
-    if not paper:
+    start = "random weights" if paper else "ImageNet weights of the encoder"
+    if "weights" in arguments:
+        start = f"the weights of `{arguments['weights']}`"
+    elif not paper:
         # A file's name says which weights they were, its folder is nobody's business.
         settings["model"]["encoder_weights"] = Path(encoder_weights).name
     size = (settings["size"],) * 2
@@ -181,8 +189,8 @@ def publish(
             f"| 1/{2 ** (level + 1)} | {gate['change']:.1%} | {gate['uniform']:.0%} |"
             for level, gate in enumerate(gates)
         ),
-        encoder="from random weights" if paper else "from ImageNet weights",
-        **{key: settings[key] for key in ("size", "recipe", "epochs")},
+        start=start,
+        **{key: settings[key] for key in NUMBERS},
     )
     model.save_to_preset(hub / name, metadata, card, half=True)
     check_half(hub / name, pairs, results["network size"])
@@ -201,8 +209,7 @@ def scores_of(folder: Path) -> dict:
 
 def closed(model: PAMUNet) -> PAMUNet:
     """The model with its skips as they come."""
-    copy = PAMUNet.from_config(model.get_config())
-    copy.set_weights(model.get_weights())
+    copy = model.adapted()
     for layer in copy.layers:
         if isinstance(layer, ProgressiveLuongAttention):
             layer.gamma.assign(0.0)

@@ -88,7 +88,8 @@ def export(
         )
     if not isinstance(model, PAMUNet):
         model = load_model(model)
-    model = _in_size(model, size or model.input_shape[1:3])
+    shape = (*(size or model.input_shape[1:3]), model.input_shape[3])
+    model = model.adapted(input_shape=shape, dtype="float32")
     images = _images(model, data, split, part)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
@@ -161,16 +162,6 @@ def _convert_elsewhere(model, output, batch_size):
     if done.returncode:
         message = done.stderr.rpartition("\nValueError: ")[2].strip()
         raise ValueError(message or f"TensorFlow's process ended: {done.returncode}")
-
-
-def _in_size(model, size):
-    """The model in float32, for images of another size."""
-    config = model.get_config()
-    config["input_shape"] = (*size, config["input_shape"][-1])
-    config["dtype"] = "float32"
-    copy = type(model).from_config(config)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _images(model, data, split, part):

@@ -18,7 +18,7 @@ from keras_pamunet.backend import keep_freed_memory, set_random_seed
 from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.losses import DiceBCE
-from keras_pamunet.models import PAMUNet
+from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.run_folder import open_run, replace_text, write_config
 
 # Numbers of each recipe; `_compile` and `_augment` hold the rest.
@@ -40,6 +40,7 @@ def train(
     seed: int = 0,
     progress: bool = True,
     part: str | None = None,
+    weights: str | Path | None = None,
     **model_arguments: Any,
 ) -> dict[str, Any]:
     """Trains a `PAMUNet`, keeps the best epoch and scores it on the test pairs.
@@ -57,8 +58,8 @@ def train(
             Dice, strong augmentation, moving average of the weights; scored by the
             mean over four mirror images. `"paper"`: SGD, cross-entropy, flips and
             rotations, as in section IV of the paper.
-        size: height and width the images are resized to. Defaults to 128, and to 64
-            for the phantoms.
+        size: height and width the images are resized to. Defaults to that of the
+            `weights`, else to 128, and to 64 for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
         batch_size: defaults to the recipe's, 16 or 8.
         learning_rate: the highest of the schedule; the only one of the paper's
@@ -67,7 +68,10 @@ def train(
         progress: whether to show progress bars.
         part: the part of the split to score. Defaults to `"test"`, or `"validation"`
             of a split that has no test pairs.
-        **model_arguments: arguments of `PAMUNet` other than `input_shape`.
+        weights: a model to start from, see `keras_pamunet.models.load_model`. What
+            does not fit starts at random, and a warning says so.
+        **model_arguments: arguments of `PAMUNet` other than `input_shape`. They
+            default to those of the `weights`, but for `num_classes`.
 
     Returns:
         What `keras_pamunet.evaluation.evaluate` returns for `part`.
@@ -83,8 +87,15 @@ def train(
             "Invalid value for argument `recipe`. Expected one of "
             f"{tuple(RECIPES)}. Received: recipe={recipe!r}"
         )
+    if weights is not None and model_arguments.get("encoder_weights") is not None:
+        raise ValueError(
+            "Expected `weights` or `encoder_weights`. Received both: "
+            f"weights={str(weights)!r}, encoder_weights="
+            f"{model_arguments['encoder_weights']!r}"
+        )
+    base = None if weights is None else load_model(weights)
     if size is None:
-        size = 64 if str(data) == "phantom" else 128
+        size = base and base.input_shape[1] or (64 if str(data) == "phantom" else 128)
     # A pixel has one label, which excludes the others.
     activation = "softmax" if model_arguments.get("num_classes", 1) > 1 else "sigmoid"
     if model_arguments.setdefault("activation", activation) != activation:
@@ -102,6 +113,7 @@ def train(
         "learning_rate": learning_rate or RECIPES[recipe]["learning_rate"],
         "seed": seed,
         "part": part,
+        "weights": weights,
         "model": model_arguments,
     }
     output = Path(output or f"runs/{Path(data).resolve().name}-{recipe}")
@@ -121,7 +133,12 @@ def train(
     parts = {name: Cache(x, (sides[name],) * 2) for name, x in parts.items()}
     check(parts.values(), progress)
     set_random_seed(seed)
-    model = PAMUNet((size, size, parts["train"].channels), **model_arguments)
+    shape = (size, size, parts["train"].channels)
+    if base is None:
+        model = PAMUNet(shape, **model_arguments)
+    else:
+        arguments = {"num_classes": 1, **model_arguments}
+        model = base.adapted(input_shape=shape, **arguments)
     _check_range(parts["train"], model.input_range)
     if not held:
         write_config(output, settings, split_names)

@@ -64,7 +64,7 @@ def test_publish(folder, tmp_path, monkeypatch):
         "tiny_plain-0",
         "tiny_plain-1",
     ]
-    assert metadata["training"]["model"]["encoder_weights"] is None
+    assert "encoder_weights" not in metadata["training"]["model"]
     assert len(list((runs / "tiny-0" / "pictures").iterdir())) == 1
     rows = (out / "tiny" / hub.CARD).read_text().splitlines()
     plain = [row for row in rows if row.startswith("| without attention")]
@@ -73,6 +73,11 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert plain[0].split(" | ")[3] == f"{mean:.4f}"
     model = PAMUNet.from_preset(out / "tiny")
     assert model.key_stride == 2
+    larger = {"size": 48, "weights": str(out / "tiny"), "epochs": 9}
+    publish.__globals__.update(PRESETS={"larger": larger})
+    publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
+    assert PAMUNet.from_preset(out / "larger").input_shape == (None, 48, 48, 3)
+    assert "from\nthe weights of" in (out / "larger" / hub.CARD).read_text()
     changed = names["closed"](model)
     assert changed.get_layer("attention_0").gamma == 0
     assert model.get_layer("attention_0").gamma != 0

@@ -107,6 +107,32 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
         training.train(folder, whole, **SMALL)
 
 
+def test_weights_to_start_from(folder, tmp_path, monkeypatch):
+    """With a learning rate of nearly nothing the model stays what it was."""
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    base = PAMUNet((32, 32, 3), expansion=1, key_stride=2)
+    base.get_layer("attention_0").gamma.assign(0.5)
+    base.save(tmp_path / "base.keras")
+    arguments = {"epochs": 1, "learning_rate": 1e-12, "progress": False}
+    arguments["weights"] = tmp_path / "base.keras"
+    training.train(folder, tmp_path / "run", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.key_stride == 2 and model.input_shape == (None, 32, 32, 3)
+    for layer, other in zip(base.layers, model.layers):
+        for one, two in zip(layer.trainable_weights, other.trainable_weights):
+            np.testing.assert_allclose(one, two, atol=1e-6, err_msg=layer.name)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["weights"] == str(tmp_path / "base.keras")
+    with pytest.raises(ValueError, match="`weights` or `encoder_weights`"):
+        training.train(folder, tmp_path / "b", encoder_weights="x", **arguments)
+    for path in (folder / "masks").iterdir():  # Labels 0 and 1.
+        Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
+    larger = {**arguments, "size": 40, "num_classes": 2}
+    with pytest.warns(UserWarning, match="start at random: logits$"):
+        training.train(folder, tmp_path / "larger", **larger)
+    assert load_model(tmp_path / "larger").input_shape == (None, 40, 40, 3)
+
+
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
@@ -283,7 +309,10 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert "To go on:" in done.output.replace("\n", " ")
     assert seen["output"] == output and seen["recipe"] == "default"
     assert seen["learning_rate"] == 0.003
-    assert seen["attention"] is None and seen["input_range"] == (0, 255)
+    assert seen["attention"] is None and seen["num_classes"] == 1
+    assert "key_stride" not in seen  # Left to the weights, where some are given.
+    run(*command, "--weights", "some", "--input-range", "-200", "250")
+    assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
 
 
 def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):

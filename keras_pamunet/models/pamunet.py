@@ -371,26 +371,34 @@ class PAMUNet(keras.Model):
             raise ValueError(f"{folder} holds no {cls.__name__}: {error}") from error
         if not arguments:
             return published
-        model = cls(**{**config, **arguments})
-        if load_weights:
-            model._take_weights(published)
-        return model
+        if not load_weights:
+            return cls(**{**config, **arguments})
+        return published.adapted(**arguments)
 
-    def _take_weights(self, other):
-        theirs = {layer.name: layer for layer in other.layers}
+    def adapted(self, **arguments: Any) -> "PAMUNet":
+        """A copy of the model with some arguments changed.
+
+        Args:
+            **arguments: arguments of `PAMUNet` that shall differ. Layers whose shapes
+                they leave have the model's weights; the others start at random, and
+                a warning names them.
+        """
+        model = type(self)(**{**self.get_config(), **arguments})
+        ours = {layer.name: layer for layer in self.layers}
         anew = []
-        for layer in self.layers:
-            values = theirs[layer.name].get_weights() if layer.name in theirs else []
+        for layer in model.layers:
+            values = ours[layer.name].get_weights() if layer.name in ours else []
             if [w.shape for w in layer.weights] == [value.shape for value in values]:
                 layer.set_weights(values)
             else:
                 anew.append(layer.name)
         if anew:
             warnings.warn(
-                f"These layers do not fit the preset's and start at random: "
+                f"These layers do not fit the given weights and start at random: "
                 f"{', '.join(anew)}",
-                stacklevel=3,
+                stacklevel=2,
             )
+        return model
 
     def save_to_preset(
         self,
