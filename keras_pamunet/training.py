@@ -94,8 +94,10 @@ def train(
             f"{model_arguments['encoder_weights']!r}"
         )
     base = None if weights is None else load_model(weights)
+    if size is None and base is not None:
+        size = base.input_shape[1]
     if size is None:
-        size = base and base.input_shape[1] or (64 if str(data) == "phantom" else 128)
+        size = 64 if str(data) == "phantom" else 128
     # A pixel has one label, which excludes the others.
     activation = "softmax" if model_arguments.get("num_classes", 1) > 1 else "sigmoid"
     if model_arguments.setdefault("activation", activation) != activation:
