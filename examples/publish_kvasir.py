@@ -31,7 +31,7 @@ PRESETS = {
         "size": 256,
         "key_stride": 4,
         "weights": "pamunet_kvasir_seg",
-        "epochs": 10,
+        "epochs": 14,
         "learning_rate": 5e-4,
     },
     "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},

@@ -1,14 +1,12 @@
 import cv2
 import numpy as np
-import pytest
 
 from keras_pamunet.data import Augment, Phantom
 
 
-@pytest.mark.parametrize("size", [None, (40, 56)])
-def test_mask_stays_with_the_image(size):
+def test_mask_stays_with_the_image():
     """The mask as the image: they must not come apart by more than the border."""
-    augment = Augment(contrast=0, brightness=0, tint=0, size=size)
+    augment = Augment(contrast=0, brightness=0, tint=0)
     rng = np.random.default_rng(0)
     for index in range(1000):
         _, mask = Phantom(1000)[index % 20]
@@ -36,18 +34,6 @@ def test_augment_turns(rng):
     turns = [np.rot90(mask, turn).tolist() for turn in range(4)]
     seen = {turns.index(augment(image, mask, rng)[1].tolist()) for _ in range(40)}
     assert seen == {0, 1, 2, 3}
-
-
-def test_augment_resizes(rng):
-    """Half the size without other changes: the averages of squares of four pixels."""
-    image = rng.integers(0, 256, (12, 20, 3), "uint8")
-    mask = np.arange(240, dtype="uint8").reshape(12, 20)
-    still = Augment(**STILL, contrast=0, brightness=0, tint=0, size=(6, 10))
-    small, labels = still(image, mask, rng)
-    squares = image.reshape(6, 2, 10, 2, 3)
-    np.testing.assert_allclose(small, squares.mean(axis=(1, 3)), atol=0.51)
-    squares = mask.reshape(6, 2, 10, 2).transpose(0, 2, 1, 3).reshape(6, 10, 4)
-    assert (squares == labels[..., np.newaxis]).any(axis=-1).all()
 
 
 def test_augment_colours(rng):
