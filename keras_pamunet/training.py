@@ -1,6 +1,7 @@
 """Trains a model on a data set, into a run folder that survives interruption."""
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import rich.progress
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from keras_pamunet.backend import keep_freed_memory, set_random_seed
+from keras_pamunet.batch_statistics import estimate_batch_statistics
 from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.losses import DiceBCE
@@ -26,6 +29,8 @@ RECIPES = {
     "default": {"epochs": 60, "batch_size": 16, "learning_rate": 1e-3},
     "paper": {"epochs": 100, "batch_size": 8, "learning_rate": 1e-2},
 }
+# As many tell the statistics of any set of images.
+STATISTICS_BATCHES = 100
 
 
 def train(
@@ -55,8 +60,9 @@ def train(
             (the epoch of the best validation Dice), `metrics.json` and `pictures/`.
         split: see `keras_pamunet.data.open_splits`.
         recipe: `"default"`: AdamW with warm-up and cosine decay, cross-entropy and
-            Dice, strong augmentation, moving average of the weights; scored by the
-            mean over four mirror images. `"paper"`: SGD, cross-entropy, flips and
+            Dice, strong augmentation, moving average of the weights, in the end the
+            batch statistics of images as they are; scored by the mean over four
+            mirror images. `"paper"`: SGD, cross-entropy, flips and
             rotations, as in section IV of the paper.
         size: height and width the images are resized to. Defaults to that of the
             `weights`, else to 128, and to 64 for the phantoms.
@@ -166,6 +172,22 @@ def train(
         verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
     )
     model = keras.saving.load_model(output / "model.keras")
+    if recipe != "paper":
+        batches = pipeline(
+            parts["train"], settings["batch_size"], shuffle=True, repeat=True
+        )
+        count = min(steps, STATISTICS_BATCHES)
+        estimate_batch_statistics(
+            model,
+            rich.progress.track(
+                (images for images, _ in itertools.islice(batches, count)),
+                "Batch statistics",
+                count,
+                disable=not progress,
+                transient=True,
+            ),
+        )
+        _replace_model(model, output)
     result = evaluate(
         model,
         parts[part],
@@ -202,6 +224,13 @@ def _augment(recipe, value_range):
             rotation=180, zoom=(1, 1), shift=0, contrast=0, brightness=0, tint=0
         )
     return Augment(rotation=180, zoom=(0.75, 1.3), shift=0.1, value_range=value_range)
+
+
+def _replace_model(model, output):
+    """Saves the model of a run, of which the folder always holds a whole one."""
+    temporary = output / "new-model.keras"
+    model.save(temporary)
+    os.replace(temporary, output / "model.keras")
 
 
 def _check_range(source, input_range):
@@ -272,9 +301,7 @@ class _RunState(keras.callbacks.Callback):
         best = max((float(old["val_dice"]) for old in self.history), default=-1.0)
         self.history.append(row)
         if row["val_dice"] > best:
-            temporary = self.output / "new-model.keras"
-            self.model.save(temporary)
-            os.replace(temporary, self.output / "model.keras")
+            _replace_model(self.model, self.output)
         lines = [",".join(row), *(",".join(map(str, x.values())) for x in self.history)]
         replace_text(self.output / "history.csv", "\n".join(lines) + "\n")
         values = [Summary.Value(tag=k, simple_value=v) for k, v in logs.items()]

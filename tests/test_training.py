@@ -76,6 +76,17 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
     steps = [event.step for event in EventFileLoader(str(events)).Load()]
     assert steps == [0, 1, 2, 3]
     assert not list(whole.glob("*state*")) and not list(whole.glob("new-*"))
+    # Batch normalisation knows the images as they are, not as they were augmented.
+    model = load_model(whole)
+    pairs = Cache(open_splits(folder)["train"], (32, 32))
+    stem = keras.Model(model.inputs, model.get_layer("stem").output)
+    means = stem.predict_on_batch(np.stack([image for image, _ in pairs]))
+    np.testing.assert_allclose(
+        model.get_layer("stem_bn").moving_mean,
+        means.mean(axis=(0, 1, 2)),
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
     broken = tmp_path / "broken"
     step = random.randint(3, 6)
@@ -110,6 +121,7 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
 def test_weights_to_start_from(folder, tmp_path, monkeypatch):
     """With a learning rate of nearly nothing the model stays what it was."""
     monkeypatch.setattr(training, "_compile", compile_untraced)
+    monkeypatch.setattr(training, "estimate_batch_statistics", lambda *_: None)
     base = PAMUNet((32, 32, 3), expansion=1, key_stride=2)
     base.get_layer("attention_0").gamma.assign(0.5)
     base.save(tmp_path / "base.keras")
