@@ -35,7 +35,8 @@ def predict_volume(
 ) -> nibabel.Nifti1Image:
     """Predicts the mask of a CT volume, slice by slice.
 
-    Memory holds the volume in the file's type, its labels and one batch of slices.
+    Memory holds one batch of slices, whatever their number: the labels of all are
+    mapped to a temporary file, as `keras_pamunet.data.Volume` maps the voxels.
 
     Args:
         source: a NIfTI file, its content or an image of nibabel, see
@@ -222,7 +223,9 @@ def _predict(volume, model, limits, batch_size, flips, progress):
     *size, channels = model.input_shape[1:]
     size = tuple(size) if all(size) else rows_columns
     batch_size = min(batch_size, len(volume))
-    labels = np.empty(volume.shape[::-1], "uint8")
+    volume.slice(0)  # Fails if the header claims more than there is.
+    with tempfile.TemporaryFile() as file:
+        labels = np.memmap(file, "uint8", shape=volume.shape[::-1])
     for start in rich.progress.track(
         range(0, len(volume), batch_size),
         Path(volume.name).name,

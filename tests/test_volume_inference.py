@@ -1,5 +1,7 @@
 """Masks of CT volumes, on a few small ones."""
 
+import tracemalloc
+
 import keras
 import nibabel
 import numpy as np
@@ -219,6 +221,23 @@ def test_one_file(tmp_path, scans, model):
             predict_volumes(model, source, output, overwrite=True, progress=False)
     with pytest.raises(ValueError, match="another place"):
         predict_volumes(model, scans, scans, overwrite=True, progress=False)
+
+
+def test_memory(tmp_path, model):
+    """Does not grow with the slices: neither voxels nor labels are in it."""
+    hu = np.zeros((128, 128, 400), "int16")
+    hu[40:80, 40:80] = 200
+    image = restore(nibabel.Nifti1Image(hu, AFFINE), "PIR")
+    image.to_filename(tmp_path / "ct.nii.gz")
+    tracemalloc.start()
+    try:
+        mask = tmp_path / "mask.nii.gz"
+        predict_volumes(model, tmp_path / "ct.nii.gz", mask, progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert nibabel.load(mask).shape == image.shape
+    assert peak < hu.size / 2
 
 
 def test_preview(tmp_path, scans, hu, model):

@@ -1,5 +1,7 @@
 import gzip
 import io
+import shutil
+import tempfile
 import threading
 import zlib
 from collections.abc import Sequence
@@ -26,9 +28,10 @@ class Volume:
     left, slices from the feet up (the axes "LPS" of DICOM). Oblique volumes are not
     resampled: each axis is named after the closest one of the body.
 
-    Opening reads the header. The voxels stay in the file's type: a `.nii` file is
-    mapped to memory and read slice by slice, a `.nii.gz` file is decompressed as a
-    whole for the first slice.
+    Opening reads the header. The voxels stay in the file's type and on the disk: a
+    `.nii` file is mapped to memory and read slice by slice, a `.nii.gz` file is
+    decompressed for the first slice, to a file without a name in the folder for
+    temporary files (`TMPDIR`).
 
     Args:
         source: path of a `.nii` or `.nii.gz` file, its content as bytes, or a
@@ -126,7 +129,7 @@ class Volume:
                 f"{labels.dtype} from {labels.min()} to {labels.max()}"
             )
         stored = orientations.apply_orientation(
-            labels.astype("uint8").T, self._from_lps
+            labels.astype("uint8", copy=False).T, self._from_lps
         ).reshape(self._image.shape)
         header = self._image.header.copy()
         header.set_data_dtype("uint8")
@@ -164,9 +167,7 @@ class Volume:
         """The file's numbers, in the order of `shape`: a view of data or file."""
         with self._lock:  # Two threads must not decompress the same file.
             if self._stored is None:
-                data = self._image.dataobj
-                proxy = nibabel.is_proxy(data)
-                data = data.get_unscaled() if proxy else np.asarray(data)
+                data = _stored(self._image)
                 self._stored = orientations.apply_orientation(
                     data.reshape(data.shape[:3]), self._to_lps
                 )
@@ -217,6 +218,21 @@ def _open(source, name):
                 stream.seek(0)
                 return kind.from_stream(stream), pixdim
     raise ValueError(_not_nifti(name))
+
+
+def _stored(image):
+    """The file's numbers without their scaling, mapped to memory if it has a name."""
+    data = image.dataobj
+    if not nibabel.is_proxy(data):
+        return np.asarray(data)
+    path = image.get_filename()
+    if path is None or path.endswith(".nii"):
+        return data.get_unscaled()
+    with tempfile.TemporaryFile() as file:
+        with ImageOpener(path) as compressed:
+            shutil.copyfileobj(compressed, file)
+        file.seek(0)
+        return type(image).from_stream(file).dataobj.get_unscaled()
 
 
 def _not_nifti(received):
