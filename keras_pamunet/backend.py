@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 
 def set_random_seed(seed: int) -> None:
@@ -31,6 +32,17 @@ def keep_freed_memory() -> None:
         glibc = ctypes.CDLL(None)
         glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: as high as it goes
         glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise
+
+
+def run_once(model: keras.Model, images: np.ndarray) -> Any:
+    """What a model makes of a batch, the quick way if there will be few of the kind.
+
+    TensorFlow does the operations as they come. JAX would compile each on its own,
+    which takes longer than compiling the whole.
+    """
+    if keras.backend.backend() == "jax":
+        return model.predict_on_batch(images)
+    return model(images, training=False)
 
 
 def jax_on_cpu() -> bool:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
+from keras_pamunet.backend import run_once
 from keras_pamunet.data import Cache, Folder, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference import predict, predict_flips, predict_image
@@ -216,7 +217,7 @@ def test_attention_map(rng, model, monkeypatch):
     images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
     maps = attention_map(model, images, level=1)
     gate = model.get_layer("attention_1")
-    skip, up = keras.Model(model.input, gate.input)(images)
+    skip, up = run_once(keras.Model(model.input, gate.input), images)
     _, scores = gate(skip, up, return_attention_scores=True)
     expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
     np.testing.assert_allclose(maps, expected, rtol=1e-5)

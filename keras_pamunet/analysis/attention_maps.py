@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pamunet.backend import run_once
 from keras_pamunet.layers import AdditiveAttention, ProgressiveLuongAttention
 
 # Scores made at once: 64 MB in float32.
@@ -38,10 +39,7 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
     gate = model.get_layer(name)
     features = keras.Model(model.input, gate.input)
     return np.stack(
-        [
-            _mean_scores(gate, *features(image[np.newaxis], training=False))
-            for image in images
-        ]
+        [_mean_scores(gate, *run_once(features, image[np.newaxis])) for image in images]
     )
 
 
@@ -68,9 +66,8 @@ def gate_maps(
     gates = _all_gates(model)
     tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
     levels = []
-    for level, (gate, (skip, source, gated)) in enumerate(
-        zip(gates, tensors(image[np.newaxis], training=False))
-    ):
+    found = run_once(tensors, image[np.newaxis])
+    for level, (gate, (skip, source, gated)) in enumerate(zip(gates, found)):
         maps = {
             name: ops.convert_to_numpy(features)[0].astype("float32").mean(axis=-1)
             for name, features in (("before", skip), ("after", gated))

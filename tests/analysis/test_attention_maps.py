@@ -13,6 +13,7 @@ from keras_pamunet.analysis.attention_maps import (
     gate_maps,
 )
 from keras_pamunet.analysis.figures import attention_sheet
+from keras_pamunet.backend import run_once
 from keras_pamunet_cli import app
 
 
@@ -34,9 +35,8 @@ def test_gate_maps(rng, attention):
     assert [maps["before"].shape for maps in levels] == shapes
     assert [maps["attention"].shape for maps in levels] == shapes
     gate = model.get_layer("attention_1")
-    skip, source, gated = keras.Model(model.input, [*gate.input, gate.output])(
-        image[np.newaxis]
-    )
+    part = keras.Model(model.input, [*gate.input, gate.output])
+    skip, source, gated = run_once(part, image[np.newaxis])
     _, scores = gate(skip, source, return_attention_scores=True)
     scores = np.asarray(scores)[0]
     expected = {
@@ -69,7 +69,8 @@ def test_gate_effects(rng):
     assert effects[1]["uniform"] == pytest.approx(1, abs=1e-5)
     assert effects[2]["change"] == 0 and np.isnan(effects[2]["uniform"])
     gate = model.get_layer("attention_0")
-    skip, gated = keras.Model(model.input, [gate.input[0], gate.output])(images)
+    part = keras.Model(model.input, [gate.input[0], gate.output])
+    skip, gated = run_once(part, images)
     added = np.asarray(gated) - np.asarray(skip)
     norms = np.linalg.norm(added) / np.linalg.norm(skip)
     assert effects[0]["change"] == pytest.approx(norms, rel=1e-4)
