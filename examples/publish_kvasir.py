@@ -6,12 +6,15 @@ Run it with
 
 Seeds that were trained before are not trained again, and an interrupted one goes on
 where it was. The seed with the best validation Dice (mean of flips) is published; the
-test images are not used for any choice here.
+test images are not used for any choice here. `--add` counts the seeds of the preset in
+`--hub` as well, so that several machines can train one seed each, one after the other.
 """
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -113,97 +116,116 @@ def publish(
     seeds: list[int],
     runs: Path,
     hub: Path,
-    compare: bool,
+    compare: bool = False,
+    add: bool = False,
 ) -> None:
     """Trains a preset's seeds, as far as that is still to do, and writes the preset."""
     arguments = dict(PRESETS[name])
     if epochs is not None:
         arguments["epochs"] = epochs
-    paper = arguments.get("recipe") == "paper"
-    if not paper and "weights" not in arguments:
+    if arguments.get("recipe") != "paper" and "weights" not in arguments:
         arguments["encoder_weights"] = encoder_weights
-
-    def train_seeds(folder, **changes):
-        folders = [runs / f"{folder}-{seed}" for seed in seeds]
-        for output, seed in zip(folders, seeds):
-            train(data, output, SPLIT, seed=seed, **arguments, **changes)
-        return folders
-
-    kinds = {"as published": train_seeds(name)}
-    if compare:
-        arguments["key_stride"] = 1
-        kinds["without attention"] = train_seeds(f"{name}_plain", attention=None)
-    size = (arguments["size"],) * 2
     parts = open_splits(data, SPLIT)
-    validation = Cache(parts["validation"], size)
-    reached = {
-        folder.name: scores_of(folder, validation)
-        for folders in kinds.values()
-        for folder in folders
-    }
-    best = max(kinds["as published"], key=lambda x: reached[x.name]["validation_dice"])
-    model = load_model(best)
-    config = json.loads((best / "config.json").read_text("utf-8"))
-    settings = config["settings"]
-    start = "random weights" if paper else "ImageNet weights of the encoder"
-    if "weights" in arguments:
-        start = f"the weights of `{arguments['weights']}`"
-    elif not paper:
+    sizes = (arguments["size"],) * 2
+    validation = Cache(parts["validation"], sizes)
+    reached = {}
+
+    def train_seeds(kind, **changes):
+        for seed in seeds:
+            folder = runs / f"{kind}-{seed}"
+            train(data, folder, SPLIT, seed=seed, **arguments | changes)
+            reached[folder.name] = scores_of(folder, validation)
+
+    if add:
+        metadata = json.loads((hub / name / "metadata.json").read_text("utf-8"))
+        reached.update(metadata["seeds"])
+    train_seeds(name)
+    if compare:
+        train_seeds(f"{name}_plain", attention=None, key_stride=1)
+    best = max(of_kind(reached, name), key=lambda x: reached[x]["validation_dice"])
+    test = Cache(parts["test"], sizes)
+    if (runs / best).is_dir():
+        model = load_model(runs / best)
+        metadata = measure(model, runs / best, parts["test"], test, validation)
+    else:  # It is the one that was published.
+        model = PAMUNet.from_preset(hub / name)
+    changes = CHANGES.get(name, {"1.0.0": "First release."})
+    metadata |= {"name": name, "version": list(changes)[-1], "changelog": changes}
+    metadata["seeds"] = reached
+    model.save_to_preset(hub / name, metadata, card_of(metadata), half=True)
+    check_half(hub / name, test, metadata["metrics"]["network size"])
+
+
+def measure(
+    model: PAMUNet, folder: Path, images: Any, pairs: Cache, validation: Cache
+) -> dict:
+    """What is to be known about the model of a run folder."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    settings = {**config["settings"], "data": "kvasir-seg"}
+    if "encoder_weights" in settings["model"]:
         # A file's name says which weights they were, its folder is nobody's business.
-        settings["model"]["encoder_weights"] = Path(encoder_weights).name
-    images = parts["test"]
-    pairs = Cache(images, size)
+        encoder_weights = Path(settings["model"]["encoder_weights"]).name
+        settings["model"]["encoder_weights"] = encoder_weights
     results = {
-        "network size, mean of flips": evaluate(model, pairs, best, pictures=100),
+        "network size, mean of flips": evaluate(model, pairs, folder, pictures=100),
         "network size": evaluate(model, pairs, flips=False),
         "image size, mean of flips": evaluate(model, images),
         "image size": evaluate(model, images, flips=False),
     }
-    dice = {
-        "open": reached[best.name]["validation_dice"],
-        "closed": evaluate(closed(model), validation)["summary"]["dice"],
-    }
-    gates = gate_effects(model, np.stack([image for image, _ in validation]))
-    changes = CHANGES.get(name, {"1.0.0": "First release."})
-    metadata = {
-        "name": name,
-        "version": list(changes)[-1],
-        "changelog": changes,
+    models = {"open": model, "closed": closed(model)}
+    return {
         "task": "polyps in colonoscopy images",
         "data": {"name": "Kvasir-SEG", "split": config["split"]},
         "preprocessing": "Raw 8-bit RGB, resized by area averages. No other step.",
-        "training": {**settings, "data": "kvasir-seg"},
+        "training": settings,
         "versions": config["versions"],
         "backend": config["backend"],
         "definition": "Mean over the test images of each one's score, threshold 0.5; 1 "
         "where both masks are empty, 0 where one is.",
         "metrics": {how: result["summary"] for how, result in results.items()},
-        "seeds": reached,
-        "validation_dice_with_gates": dice,
-        "gates": gates,
+        "validation_dice_with_gates": {
+            state: evaluate(model, validation)["summary"]["dice"]
+            for state, model in models.items()
+        },
+        "gates": gate_effects(model, np.stack([image for image, _ in validation])),
         "images": {how: result["images"] for how, result in results.items()},
         "intended_use": "Research and teaching. Not a medical device.",
         "terms": "Training images: research and education only (Kvasir-SEG).",
     }
-    rows = [row(how, result["summary"]) for how, result in results.items()]
-    for kind, folders in kinds.items():
-        if kind != "as published" or len(seeds) > 1:
-            rows += spread(kind, [reached[x.name]["test"] for x in folders])
-    card = CARD.format(
+
+
+def card_of(metadata: dict) -> str:
+    name, settings = metadata["name"], metadata["training"]
+    start = "random weights"
+    if settings["weights"]:
+        start = f"the weights of `{settings['weights']}`"
+    elif "encoder_weights" in settings["model"]:
+        start = "ImageNet weights of the encoder"
+    rows = [row(how, summary) for how, summary in metadata["metrics"].items()]
+    published = of_kind(metadata["seeds"], name)
+    if len(published) > 1:
+        rows += spread("as published", published.values())
+    plain = of_kind(metadata["seeds"], f"{name}_plain")
+    if plain:
+        rows += spread("without attention", plain.values())
+    return CARD.format(
         name=name,
-        n=len(seeds),
+        n=len(published),
         rows="\n".join(rows),
         duplicates=DUPLICATES,
-        dice=dice,
+        dice=metadata["validation_dice_with_gates"],
         gates="\n".join(
             f"| 1/{2 ** (level + 1)} | {gate['change']:.1%} | {gate['uniform']:.0%} |"
-            for level, gate in enumerate(gates)
+            for level, gate in enumerate(metadata["gates"])
         ),
         start=start,
         **{key: settings[key] for key in NUMBERS},
     )
-    model.save_to_preset(hub / name, metadata, card, half=True)
-    check_half(hub / name, pairs, results["network size"])
+
+
+def of_kind(reached: dict[str, dict], kind: str) -> dict[str, dict]:
+    """The scores of the seeds of one kind of network."""
+    return {run: x for run, x in reached.items() if run.rpartition("-")[0] == kind}
 
 
 def scores_of(folder: Path, validation: Cache) -> dict:
@@ -221,8 +243,9 @@ def closed(model: PAMUNet) -> PAMUNet:
     return copy
 
 
-def spread(kind: str, tests: list[dict]) -> list[str]:
+def spread(kind: str, seeds: Iterable[dict]) -> list[str]:
     """Rows of what the seeds of a kind have reached."""
+    tests = [seed["test"] for seed in seeds]
     mean = {score: np.mean([test[score] for test in tests]) for score in SCORES}
     title = f"{kind}, as `train` scores it, {len(tests)} seed(s): mean"
     if len(tests) == 1:
@@ -255,6 +278,11 @@ if __name__ == "__main__":
     parser.add_argument(
         "--encoder-weights", default="imagenet", help="or a .weights.h5 file"
     )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="count the seeds of the preset in --hub, whose runs may be elsewhere",
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default="runs")
@@ -269,4 +297,5 @@ if __name__ == "__main__":
         given.runs,
         given.hub,
         given.compare,
+        given.add,
     )

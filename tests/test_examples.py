@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from keras_pamunet import PAMUNet, hub, training
@@ -41,9 +42,13 @@ def test_finetune(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    metadata = json.loads((tmp_path / "my_preset" / hub.METADATA).read_text())
+    metadata = read_metadata(tmp_path / "my_preset")
     assert 0 <= metadata["scores"]["dice"] <= 1
     assert PAMUNet.from_preset(tmp_path / "my_preset").input_shape == (None, 32, 32, 3)
+
+
+def read_metadata(preset):
+    return json.loads((preset / hub.METADATA).read_text())
 
 
 def test_publish(folder, tmp_path, monkeypatch):
@@ -57,7 +62,7 @@ def test_publish(folder, tmp_path, monkeypatch):
     )
     runs, out = tmp_path / "runs", tmp_path / "hub"
     publish("tiny", str(folder), "imagenet", 1, [0, 1], runs, out, compare=True)
-    metadata = json.loads((out / "tiny" / hub.METADATA).read_text())
+    metadata = read_metadata(out / "tiny")
     assert list(metadata["seeds"]) == [
         "tiny-0",
         "tiny-1",
@@ -73,6 +78,19 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert plain[0].split(" | ")[3] == f"{mean:.4f}"
     model = PAMUNet.from_preset(out / "tiny")
     assert model.key_stride == 2
+    # The best seed may be one whose run is not on this machine.
+    for seed in metadata["seeds"].values():
+        seed["validation_dice"] = 1.1
+    (out / "tiny" / hub.METADATA).write_text(json.dumps(metadata))
+    elsewhere = tmp_path / "elsewhere"
+    publish("tiny", str(folder), "imagenet", 1, [2], elsewhere, out, add=True)
+    added = read_metadata(out / "tiny")
+    assert list(added["seeds"]) == [*metadata["seeds"], "tiny-2"]
+    assert added["training"] == metadata["training"]
+    kept = PAMUNet.from_preset(out / "tiny").get_weights()
+    assert all(map(np.array_equal, kept, model.get_weights()))
+    card = (out / "tiny" / hub.CARD).read_text()
+    assert "Of 3 seed(s)" in card and "without attention" in card
     larger = {"size": 48, "weights": str(out / "tiny"), "epochs": 9}
     publish.__globals__.update(PRESETS={"larger": larger})
     publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
