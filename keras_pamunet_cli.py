@@ -288,12 +288,14 @@ def evaluate(
         if output is not None and (output / "config.json").exists():
             raise ValueError(f"Expected a folder for results. {output} holds a run.")
         network = models.load_model(model)
-        settings = {"data": data or "phantom", "split": split, "seed": seed}
         config = Path(model, "config.json")
-        if split is None and config.exists():
-            held = json.loads(config.read_text("utf-8")).get("settings", {})
-            if held and data in (None, held["data"]):
-                settings = held
+        held = json.loads(config.read_text("utf-8")) if config.exists() else {}
+        held = held.get("settings", {})  # A preset has none.
+        settings = {"data": data or held.get("data"), "split": split, "seed": seed}
+        if settings["data"] is None:
+            raise ValueError(f"Expected --data to score on. {model} is no run folder.")
+        if split is None and settings["data"] == held.get("data"):
+            settings = held
         parts = sources.open_splits(
             settings["data"], settings["split"], network.num_classes, settings["seed"]
         )
@@ -635,7 +637,8 @@ def _count(model, size):
     # Any model of Keras can be counted, and one is known by its file's ending.
     is_file = model.endswith(".keras") and Path(model).is_file()
     network = (keras.saving if is_file else models).load_model(model)
-    shape = _image_shape(network, size)
+    one_input = len(getattr(network, "inputs", None) or ()) == 1
+    shape = _image_shape(network, size) if one_input else None
     return {"input_shape": shape, **count(network, shape)}
 
 
@@ -706,8 +709,10 @@ def _show_layers(counts, as_json):
     if as_json:
         print(json.dumps(counts))
         return
-    shape = " x ".join(map(str, counts["input_shape"]))
-    table = Table("layer", "kind", title=f"One image of {shape}", show_footer=True)
+    title = None
+    if counts["input_shape"] is not None:
+        title = f"One image of {' x '.join(map(str, counts['input_shape']))}"
+    table = Table("layer", "kind", title=title, show_footer=True)
     table.columns[0].footer = "sum"
     numbers = {"parameters": "parameters", "macs": "MACs", "flops": "FLOPs"}
     for key, header in numbers.items():

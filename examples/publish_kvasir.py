@@ -128,26 +128,29 @@ def publish(
     parts = open_splits(data, SPLIT)
     sizes = (arguments["size"],) * 2
     validation = Cache(parts["validation"], sizes)
-    reached = {}
+    trained, earlier = {}, {}
 
     def train_seeds(kind, **changes):
         for seed in seeds:
             folder = runs / f"{kind}-{seed}"
             train(data, folder, SPLIT, seed=seed, **arguments | changes)
-            reached[folder.name] = scores_of(folder, validation)
+            trained[folder.name] = scores_of(folder, validation)
 
     if add:
         metadata = json.loads((hub / name / "metadata.json").read_text("utf-8"))
-        reached.update(metadata["seeds"])
+        earlier = metadata["seeds"]
     train_seeds(name)
+    if add:
+        check_recipe(settings_of(runs / f"{name}-{seeds[0]}"), metadata["training"])
     if compare:
         train_seeds(f"{name}_plain", attention=None, key_stride=1)
+    reached = earlier | trained
     best = max(of_kind(reached, name), key=lambda x: reached[x]["validation_dice"])
     test = Cache(parts["test"], sizes)
-    if (runs / best).is_dir():
+    if best in trained:
         model = load_model(runs / best)
         metadata = measure(model, runs / best, parts["test"], test, validation)
-    else:  # It is the one that was published.
+    else:
         model = PAMUNet.from_preset(hub / name)
     changes = CHANGES.get(name, {"1.0.0": "First release."})
     metadata |= {"name": name, "version": list(changes)[-1], "changelog": changes}
@@ -161,13 +164,9 @@ def measure(
 ) -> dict:
     """What is to be known about the model of a run folder."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    settings = {**config["settings"], "data": "kvasir-seg"}
-    if "encoder_weights" in settings["model"]:
-        # A file's name says which weights they were, its folder is nobody's business.
-        encoder_weights = Path(settings["model"]["encoder_weights"]).name
-        settings["model"]["encoder_weights"] = encoder_weights
+    pictures = folder / "published"  # The run has its own, and its own metrics.
     results = {
-        "network size, mean of flips": evaluate(model, pairs, folder, pictures=100),
+        "network size, mean of flips": evaluate(model, pairs, pictures, pictures=100),
         "network size": evaluate(model, pairs, flips=False),
         "image size, mean of flips": evaluate(model, images),
         "image size": evaluate(model, images, flips=False),
@@ -177,7 +176,7 @@ def measure(
         "task": "polyps in colonoscopy images",
         "data": {"name": "Kvasir-SEG", "split": config["split"]},
         "preprocessing": "Raw 8-bit RGB, resized by area averages. No other step.",
-        "training": settings,
+        "training": settings_of(folder),
         "versions": config["versions"],
         "backend": config["backend"],
         "definition": "Mean over the test images of each one's score, threshold 0.5; 1 "
@@ -192,6 +191,25 @@ def measure(
         "intended_use": "Research and teaching. Not a medical device.",
         "terms": "Training images: research and education only (Kvasir-SEG).",
     }
+
+
+def settings_of(folder: Path) -> dict:
+    """Those of a run, with names of files in place of paths."""
+    settings = json.loads((folder / "config.json").read_text("utf-8"))["settings"]
+    model = settings["model"]
+    if "encoder_weights" in model:
+        model["encoder_weights"] = Path(model["encoder_weights"]).name
+    return {**settings, "data": "kvasir-seg"}
+
+
+def check_recipe(one: dict, other: dict) -> None:
+    """Makes sure that two runs differ by their seeds alone."""
+    differ = {k for k in one | other if one.get(k) != other.get(k)} - {"seed"}
+    if differ:
+        raise SystemExit(
+            "Expected seeds of the recipe that was published. Other: "
+            + ", ".join(f"{k}={one.get(k)!r}, not {other.get(k)!r}" for k in differ)
+        )
 
 
 def card_of(metadata: dict) -> str:

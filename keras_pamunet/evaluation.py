@@ -16,11 +16,13 @@ from keras_pamunet.analysis.figures import comparison, to_rgb
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pipeline import one_hot, pipeline
 from keras_pamunet.inference import (
+    check_range,
     fit_image,
     predict_flips,
     predict_image,
     to_labels,
 )
+from keras_pamunet.run_folder import replace_text
 
 
 def evaluate(
@@ -57,13 +59,14 @@ def evaluate(
 
     Raises:
         ValueError: if the images have another number of channels than the model
-            takes.
+            takes, or more than the 8 bits it was made for.
     """
     if source.channels != model.input_shape[-1]:
         raise ValueError(
             f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
             f"Received: {source.channels} channels"
         )
+    check_range(source[0][0], model.input_range)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
@@ -103,17 +106,17 @@ def evaluate(
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("[0-9][0-9][0-9]_*.png"):
+        for old in folder.glob("[0-9]*_*.png"):
             old.unlink()
         worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
         picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
         for rank in picks:
             index = worst_first[rank]
             picture = _picture(model, source, index, predictions[index], rows[index])
-            name = f"{rank + 1:03}_{rows[index]['name']}.png"
-            Image.fromarray(picture).save(folder / name)
+            name = rows[index]["name"].replace("/", "_")  # volume-3/0042, a slice.
+            Image.fromarray(picture).save(folder / f"{rank + 1:03}_{name}.png")
         text = json.dumps(result, indent=1, ensure_ascii=False)
-        (Path(output) / "metrics.json").write_text(text + "\n", "utf-8")
+        replace_text(Path(output) / "metrics.json", text + "\n")
     return result
 
 

@@ -16,8 +16,7 @@ import rich.progress
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
-from keras_pamunet.data.cache import resize_image
-from keras_pamunet.inference import to_labels
+from keras_pamunet.inference import fit_image, to_labels
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.onnx_model import METADATA, OnnxModel
 from keras_pamunet.ops import portable_attention
@@ -166,7 +165,7 @@ def _convert_elsewhere(model, output, batch_size):
 
 def _images(model, data, split, part):
     """Images to compare on, in the model's size or else in their own."""
-    size, channels = model.input_shape[1:3], model.input_shape[3]
+    channels = model.input_shape[-1]
     if data is None:
         low, high = model.input_range
         images = [
@@ -181,12 +180,7 @@ def _images(model, data, split, part):
                 f"Received: part={part!r} of {data}"
             )
         images = (image for image, _ in parts[part])
-    return [
-        resize_image(
-            image, tuple(fixed or own for fixed, own in zip(size, image.shape))
-        )
-        for image in images
-    ]
+    return [fit_image(model, image) for image in images]
 
 
 def _compare(model, exported, images, progress):

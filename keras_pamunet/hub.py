@@ -51,7 +51,7 @@ def _folders():
     return {
         path.parent.name: path.parent
         for folder in PRESETS
-        for path in sorted(folder.glob(f"*/{METADATA}"))
+        for path in sorted(folder.glob(f"[!.]*/{METADATA}"))
     }
 
 
@@ -144,9 +144,11 @@ def write(
         OSError: if it cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / METADATA).exists():
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held and METADATA not in held or held - {*HASHED, METADATA, CARD}:
         raise ValueError(
-            f"Expected a new folder, or one that holds a preset. Received: {folder}"
+            "Expected a new folder, or one that holds a preset and nothing else. "
+            f"Received: {folder} with {', '.join(sorted(held))}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -163,7 +165,11 @@ def write(
         if folder.exists():
             old = new.with_name(new.name + "-old")
             os.replace(folder, old)
-            os.replace(new, folder)
+            try:
+                os.replace(new, folder)
+            except OSError:
+                os.replace(old, folder)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(new, folder)

@@ -174,10 +174,10 @@ def fit_image(model: Any, image: np.ndarray) -> np.ndarray:
     """Resizes an image `(height, width, channels)` to what a model takes.
 
     Raises:
-        ValueError: for another number of channels than the model takes, or pixels
-            that are NaN or infinite.
+        ValueError: for another number of channels than the model takes, pixels that
+            are NaN or infinite, or see `check_range`.
     """
-    *size, channels = model.input_shape[1:]
+    channels = model.input_shape[-1]
     if image.ndim != 3 or image.shape[2] != channels:
         raise ValueError(
             f"Expected an image of shape (height, width, {channels}). Received: shape "
@@ -185,7 +185,26 @@ def fit_image(model: Any, image: np.ndarray) -> np.ndarray:
         )
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
-    return resize_image(image, tuple(size)) if all(size) else image
+    check_range(image, model.input_range)
+    return resize_image(image, input_size(model, image.shape[:2]))
+
+
+def input_size(model: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """`(height, width)` to resize images of `size` to, where a model's are fixed."""
+    return tuple(fixed or own for fixed, own in zip(model.input_shape[1:3], size))
+
+
+def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
+    """Makes sure that an image is not all white to a model of 8-bit images.
+
+    Raises:
+        ValueError: if the model takes values up to 255 and the image has larger ones.
+    """
+    if tuple(input_range) == (0, 255) and image.dtype != "uint8" and image.max() > 255:
+        raise ValueError(
+            "Expected images of 8 bits, as the model was made for input_range=(0, 255)."
+            f" Received: {image.dtype} values up to {image.max():g}"
+        )
 
 
 def to_labels(

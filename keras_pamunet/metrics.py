@@ -46,9 +46,11 @@ class MaskMetric(keras.metrics.Metric):
         self.reduction = reduction
         self.empty_score = empty_score
         self.target_class_ids = target_class_ids
-        # "image": the scores and their weights; "pooled": the ratio's two sides.
+        # "image": the scores and their weights; "pooled": the ratio's two sides, and
+        # the pixels of either mask.
         self.numerator = self.add_variable((), "zeros", name="numerator")
         self.denominator = self.add_variable((), "zeros", name="denominator")
+        self.union = self.add_variable((), "zeros", name="union")
 
     def ratio(self, both: Any, only_true: Any, only_pred: Any) -> tuple[Any, Any]:
         """Numerator and denominator of the score from counts of pixels."""
@@ -66,7 +68,9 @@ class MaskMetric(keras.metrics.Metric):
         if self.reduction == "pooled":
             if image_weight is not None:
                 counts = [count * image_weight for count in counts]
-            numerator, denominator = self.ratio(*map(ops.sum, counts))
+            counts = [ops.sum(count) for count in counts]
+            numerator, denominator = self.ratio(*counts)
+            self.union.assign_add(sum(counts))
         else:
             scores, weights = self._scores(counts)
             if pixel_weight is not None:
@@ -85,12 +89,10 @@ class MaskMetric(keras.metrics.Metric):
         return ops.where(weights > 0, scores, float("nan"))
 
     def result(self):
-        empty = 0.0 if self.reduction == "image" else self.empty_score or 0.0
-        return ops.where(
-            self.denominator > 0,
-            self.numerator / ops.maximum(self.denominator, 1e-7),
-            empty,
-        )
+        score = self.numerator / ops.maximum(self.denominator, 1e-7)
+        if self.reduction == "image" or not self.empty_score:
+            return score
+        return ops.where(self.union > 0, score, self.empty_score)
 
     def _counts(self, y_true, y_pred, pixel_weight=None):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)

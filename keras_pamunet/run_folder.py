@@ -31,6 +31,10 @@ def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> b
     settings = plain(settings)
     if path.exists():
         config = json.loads(path.read_text("utf-8"))
+        if not {"settings", "split"} <= set(config):  # That of a preset, say.
+            raise ValueError(
+                f"Expected a run folder, a new or an empty one. {path} is not of a run."
+            )
         held = config["settings"]
         if held == settings and config["split"] != split:
             raise ValueError(

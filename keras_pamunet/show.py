@@ -31,7 +31,9 @@ def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None
     rows = []
     for index in rng.choice(len(source), min(count, len(source)), replace=False):
         image, mask = source[index]
-        low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
+        low, high = 0.0, 255.0
+        if image.dtype != np.uint8:
+            low, high = float(image.min()), float(image.max())
         value_range = (low, max(high, low + 1))
         changed, changed_mask = Augment(value_range=value_range)(image, mask, rng)
         rows.append(

@@ -102,6 +102,18 @@ def train(
     base = None if weights is None else load_model(weights)
     if size is None and base is not None:
         size = base.input_shape[1]
+    given = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if not value > 0:
+            raise ValueError(
+                f"Invalid value for argument `{name}`. Expected a positive number. "
+                f"Received: {name}={value!r}"
+            )
     if size is None:
         size = 64 if str(data) == "phantom" else 128
     # A pixel has one label, which excludes the others.
@@ -116,9 +128,8 @@ def train(
         "split": split,
         "recipe": recipe,
         "size": size,
-        "epochs": epochs or RECIPES[recipe]["epochs"],
-        "batch_size": batch_size or RECIPES[recipe]["batch_size"],
-        "learning_rate": learning_rate or RECIPES[recipe]["learning_rate"],
+        **RECIPES[recipe],
+        **given,
         "seed": seed,
         "part": part,
         "weights": weights,

@@ -158,7 +158,15 @@ def tune(
         )
     if tuner == "hyperband" and trials is not None:
         raise ValueError("Expected no `trials` with tuner='hyperband'.")
-    size = size or (64 if str(data) == "phantom" else 128)
+    if trials is None:
+        trials = 12
+    if trials < 1:
+        raise ValueError(
+            "Invalid value for argument `trials`. Expected a positive number. "
+            f"Received: trials={trials!r}"
+        )
+    if size is None:
+        size = 64 if str(data) == "phantom" else 128
     parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
     shape = (size, size, parts["train"].channels)
     hypermodel = PAMUNetHyperModel(search, input_shape=shape, **model_arguments)
@@ -181,7 +189,7 @@ def tune(
         hypermodel.build(keras_tuner.HyperParameters())
         write_config(output, settings, split_names)
     hyperband = tuner == "hyperband"
-    limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials or 12}
+    limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials}
     # KerasTuner takes a seed of 0 for none.
     oracle = TUNERS[tuner](
         OBJECTIVE,

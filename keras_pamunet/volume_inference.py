@@ -16,6 +16,7 @@ from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, window_limits
 from keras_pamunet.inference import (
+    input_size,
     masks_to_keep,
     predict_flips,
     to_labels,
@@ -220,8 +221,8 @@ def _predict_file(path, target, model, limits, preview, progress, flips):
 def _predict(volume, model, limits, batch_size, flips, progress):
     """The labels, `(slices, rows, columns)` uint8."""
     rows_columns = volume.shape[1::-1]
-    *size, channels = model.input_shape[1:]
-    size = tuple(size) if all(size) else rows_columns
+    channels = model.input_shape[-1]
+    size = input_size(model, rows_columns)
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
     with tempfile.TemporaryFile() as file:

@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -78,6 +79,10 @@ def test_info_of_a_model(tmp_path):
     dense = keras.Sequential([keras.Input((7,)), keras.layers.Dense(3)])
     dense.save(path)
     assert json.loads(run("info", path, "--json").stdout)["macs"] == 21
+    two = [keras.Input((4, 3)), keras.Input((5, 3))]
+    keras.Model(two, keras.layers.Dot(2)(two)).save(path)
+    assert json.loads(run("info", path, "--json").stdout)["macs"] == 4 * 5 * 3
+    assert "60" in run("info", path).stdout
     path.write_bytes(b"cut")
     assert run("info", path).exit_code == 1
 
@@ -101,13 +106,17 @@ def test_show(folder, tmp_path):
     assert np.asarray(Image.open(sheet)).shape[0] == 3 * (256 + 22)
 
 
-def test_show_deep_images(tmp_path):
+@pytest.mark.parametrize(
+    ("dtype", "gain", "offset"), [("int16", 16, -1000), ("uint16", 250, 1785)]
+)
+def test_show_deep_images(tmp_path, dtype, gain, offset):
     class Deep(Phantom):
         def read(self, index):
             image, mask = super().read(index)
-            return 16 * image.astype("int16") - 1000, mask
+            return (gain * image.astype("int32") + offset).astype(dtype), mask
 
     show(Deep(1), tmp_path / "sheet.png")
-    image = np.asarray(Image.open(tmp_path / "sheet.png"))[:256, :256]
-    assert image.min() < 20 and image.max() > 235
-    assert np.isin(image, (0, 255)).mean() < 0.05  # Little is cut off.
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    for image in (sheet[:256, :256], sheet[:256, 3 * 260 : 3 * 260 + 256]):
+        assert image.min() < 40 and image.max() > 215
+        assert np.isin(image, (0, 255)).mean() < 0.1  # Little is cut off.

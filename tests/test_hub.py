@@ -46,6 +46,9 @@ def test_names(preset, monkeypatch):
     (found,) = PAMUNet.presets().items()
     assert found[0] == "preset" and found[1]["folder"] == str(preset)
     assert found[1]["input_shape"] == [32, 32, 3] and found[1]["megabytes"] > 1
+    preset.rename(preset.with_name(".preset-old"))  # What a kill may leave.
+    assert not PAMUNet.presets()
+    preset.with_name(".preset-old").rename(preset)
     assert PAMUNet.from_preset("preset").expansion == 1
 
 
@@ -183,3 +186,26 @@ def test_no_preset_is_replaced(tmp_path, model):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="a new folder, or one that holds a preset"):
         model.save_to_preset(tmp_path)
+
+
+def test_no_other_file_is_lost(preset, model):
+    (preset / "model.onnx").touch()
+    with pytest.raises(ValueError, match="nothing else. Received: .*model.onnx"):
+        model.save_to_preset(preset)
+    assert (preset / "model.onnx").exists()
+
+
+def test_old_preset_stays(preset, model, monkeypatch):
+    before = {path.name: path.read_bytes() for path in preset.iterdir()}
+    replace = os.replace
+
+    def fail_for_the_new(source, target):
+        if target == preset and not source.name.endswith("-old"):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_for_the_new)
+    with pytest.raises(OSError, match="Permission denied"):
+        model.save_to_preset(preset)
+    assert {path.name: path.read_bytes() for path in preset.iterdir()} == before
+    assert list(preset.parent.iterdir()) == [preset]

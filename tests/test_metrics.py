@@ -75,9 +75,10 @@ def test_empty_masks(metric):
         (full, empty, 0),
         (full, full, 1),
     ):
-        ours = metric()
-        ours.update_state(truth, prediction)
-        assert float(ours.result()) == score
+        for reduction in ("image", "pooled"):
+            ours = metric(reduction=reduction)
+            ours.update_state(truth, prediction)
+            assert float(ours.result()) == score
     ours = metric(empty_score=None)
     ours.update_state(np.concatenate([empty, full]), np.concatenate([empty, full * 0]))
     assert float(ours.result()) == 0  # Of the second image alone.

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,9 +18,14 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
-from keras_pamunet.data import Cache, Folder, open_splits
+from keras_pamunet.data import Cache, Folder, Phantom, open_splits
 from keras_pamunet.evaluation import evaluate
-from keras_pamunet.inference import predict, predict_flips, predict_image
+from keras_pamunet.inference import (
+    fit_image,
+    predict,
+    predict_flips,
+    predict_image,
+)
 from keras_pamunet.models import load_model
 from keras_pamunet_cli import app
 
@@ -154,6 +160,7 @@ def model():
 
 def test_evaluate(folder, tmp_path, model):
     source = Cache(Folder(folder), (32, 32))
+    source.names = [f"volume-0/{name}" for name in source.names]  # As slices have.
     result = evaluate(model, source, tmp_path, 5, 3, progress=False, flips=False)
     assert [row["name"] for row in result["images"]] == source.names
     for index, row in enumerate(result["images"]):
@@ -164,8 +171,9 @@ def test_evaluate(folder, tmp_path, model):
     scores = [row["dice"] for row in result["images"]]
     np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    worst = source.names[int(np.argmin(scores))]
+    worst = source.names[int(np.argmin(scores))].replace("/", "_")
     assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
+    (tmp_path / "pictures" / "1000_case.png").touch()
     evaluate(model, source, tmp_path, pictures=1, progress=False)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
     evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
@@ -211,6 +219,15 @@ def test_evaluate_other_channels(folder, model):
     source = Cache(Folder(folder, channels=1), (32, 32))
     with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
         evaluate(model, source, progress=False)
+
+
+def test_evaluate_deep_images(model):
+    class Deep(Phantom):
+        def read(self, index):
+            return 16 * super().read(index)[0].astype("uint16"), None
+
+    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to"):
+        evaluate(model, Deep(1), progress=False)
 
 
 def test_attention_map(rng, model, monkeypatch):
@@ -277,6 +294,11 @@ def test_load_errors(tmp_path):
     with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
         load_model(path)
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"build_config", b"build_konfig"))
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        load_model(path)
+    path.write_bytes(content)
     with pytest.raises(ValueError, match="a PAMUNet in .*Received: a Sequential"):
         load_model(path)
 
@@ -286,6 +308,14 @@ def test_predict_image_errors(model):
         predict_image(model, np.zeros((8, 8, 1)))
     with pytest.raises(ValueError, match="NaN"):
         predict_image(model, np.full((8, 8, 3), np.nan))
+    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to 4095"):
+        predict_image(model, np.full((8, 8, 3), 4095, "uint16"))
+
+
+def test_fit_image():
+    """A model may have one fixed side."""
+    model = SimpleNamespace(input_shape=(None, None, 32, 3), input_range=(0, 255))
+    assert fit_image(model, np.zeros((40, 50, 3), "uint8")).shape == (40, 32, 3)
 
 
 def run(*arguments):
@@ -301,6 +331,8 @@ def test_command_line(folder, tmp_path, model):
     assert done.exit_code == 0, done.output
     assert "train (10 images)" in done.output and "n_missed" in done.output
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["part"] == "train"
+    done = run("evaluate", *common)
+    assert done.exit_code == 1 and "Expected --data" in done.output
     image = folder / "images" / "case 00.jpg"
     done = run("predict", *common, "-i", image, "-o", tmp_path / "b")
     assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
@@ -339,6 +371,8 @@ def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):
     names = [row["name"] for row in images]
     assert names == open_splits(folder, seed=5)["train"].names
     assert names != open_splits(folder, seed=0)["train"].names
+    done = run("evaluate", "--model", tmp_path, "--split", "nosuch")
+    assert f"Expected {folder}" in done.output.replace("\n", "")
     done = run(*common, tmp_path)
     assert done.exit_code == 1 and "holds a run" in done.output
 
@@ -351,6 +385,8 @@ def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):
         (("train", "--recipe", "nosuch"), "nosuch"),
         (("train", "-o", "file/run"), "file"),
         (("train", "-o", "full"), "holds other files"),
+        (("train", "-o", "preset"), "config.json is not of a run"),
+        (("train", "--learning-rate", "0"), "learning_rate=0.0"),
         (("evaluate", "--model", "nosuch"), "'nosuch'"),
         (("predict", "--model", "nosuch", "-i", "x", "-o", "y"), "name of a preset"),
     ],
@@ -360,6 +396,8 @@ def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
     (tmp_path / "file").touch()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").touch()
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "config.json").write_text("{}")
     done = run(*arguments)
     assert done.exit_code in (1, 2), done.output
     assert message in done.output.replace("\n", " ")

@@ -63,12 +63,12 @@ def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
     """
     sources = list(sources)
     pairs = [
-        (part, source, index)
+        (part, source, index, group)
         for part, source in enumerate(sources)
-        for index in range(len(source))
+        for index, group in enumerate(source.groups or [None] * len(source))
     ]
     errors, shares, seen, sizes = [], [], [], Counter()
-    for part, source, index in rich.progress.track(
+    for part, source, index, group in rich.progress.track(
         pairs, "Checking the data", disable=not progress, transient=True
     ):
         try:
@@ -76,7 +76,6 @@ def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
         except ValueError as error:
             errors.append(str(error))
             continue
-        group = source.groups[index] if source.groups else None
         seen.append(_Seen(source.names[index], part, group, image))
         shares.append(np.count_nonzero(mask) / mask.size)
         sizes["{}x{}".format(*mask.shape)] += 1

@@ -211,7 +211,7 @@ def _find_split(data, split):
         return _read_json(split)
     folder = Path(data) / "splits"
     files = _text_files(folder, split)
-    if {"train", "validation"} <= set(files):
+    if "train" in files:
         return {part: _read_text(path) for part, path in files.items()}
     published = KVASIR_SEG / "splits" / f"{split}.json"
     if published.exists():
@@ -219,9 +219,9 @@ def _find_split(data, split):
     found = sorted(path.name for path in folder.glob("*.txt"))
     known = sorted(path.stem for path in published.parent.glob("*.json"))
     raise ValueError(
-        f"Expected {folder} to hold {split}_train.txt and {split}_validation.txt, or a "
-        f"published split of Kvasir-SEG. Found: {', '.join(found) or 'no .txt file'}; "
-        f"published: {', '.join(known)}"
+        f"Expected {folder} to hold {split}_train.txt, or a published split of "
+        f"Kvasir-SEG. Found: {', '.join(found) or 'no .txt file'}; published: "
+        f"{', '.join(known)}"
     )
 
 

@@ -24,10 +24,10 @@ class Volumes(Pairs):
     folders below it) and Task03_Liver of the Medical Segmentation Decathlon (files of
     the same name in `imagesTr` and `labelsTr`).
 
-    Opening reads the headers. The two volumes read last stay in memory, so going
-    through the slices in order reads each file once. In random order each slice may
-    decompress a whole file: train from a `Cache` of this source, or from `lits` as
-    `tfds` has prepared it (see `keras_pamunet.data.lits`).
+    Opening reads the headers. The two volumes read last stay open, decompressed on
+    the disk, so going through the slices in order reads each file once. In random
+    order each slice may decompress a whole file: train from a `Cache` of this source,
+    or from `lits` as `tfds` has prepared it (see `keras_pamunet.data.lits`).
 
     Args:
         root: folder of the data set.

@@ -1,6 +1,7 @@
 """Loads a model from wherever one may lie."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 
@@ -30,7 +31,7 @@ def load_model(model: str | Path) -> PAMUNet:
 def _load_file(path):
     try:
         network = keras.saving.load_model(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
         raise ValueError(f"Cannot load {path}; it may be damaged: {error}") from error
     if not isinstance(network, PAMUNet):
         raise ValueError(

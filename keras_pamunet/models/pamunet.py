@@ -183,7 +183,8 @@ class PAMUNet(keras.Model):
         # === Encoder ===
         inputs = keras.Input(input_shape, name="image")
         x = ops.clip(ops.cast(inputs, "float32"), low, high)
-        x = layers.Rescaling(2 / (high - low), -(high + low) / (high - low))(x)
+        scale, offset = 2 / (high - low), -(high + low) / (high - low)
+        x = layers.Rescaling(scale, offset, dtype="float32")(x)
         x = PadToMultiple(32, dtype=policy, name="pad")(x)
         x = conv(Conv2D, 32, 3, 2, "stem")(x)
         x = batch_norm_relu(x, "stem_bn")
@@ -291,7 +292,7 @@ class PAMUNet(keras.Model):
             source = keras.applications.MobileNetV2(
                 input_shape=(224, 224, 3), include_top=False, weights=weights
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # Of a download there comes no other kind.
             raise ValueError(
                 "Invalid value for argument `encoder_weights`. Expected 'imagenet' "
                 "or the path of a .weights.h5 file of keras.applications."

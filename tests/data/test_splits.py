@@ -190,6 +190,14 @@ def test_named_split(folder):
     }
     with pytest.raises(ValueError, match="other_train.txt.*Found: mine_test.txt"):
         open_splits(folder, "other")
+    # Before the published one of that name, and without validation pairs.
+    for part in ("train", "test"):
+        text = (folder / f"splits/mine_{part}.txt").read_text()
+        (folder / f"splits/official_{part}.txt").write_text(text)
+    sizes = {
+        part: len(pairs) for part, pairs in open_splits(folder, "official").items()
+    }
+    assert sizes == {"train": 7, "validation": 1, "test": 2}
     (folder / "splits/mine_val.txt").write_text("\n")
     with pytest.raises(ValueError, match="a name a line in .*mine_val.txt"):
         open_splits(folder, "mine")

@@ -86,6 +86,17 @@ def test_mixed_precision(rng, dtype):
     np.testing.assert_allclose(masks, exact(images), atol=0.05)
 
 
+def test_deep_images_in_half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = PAMUNet((32, 32, 1), input_range=(0, 65535), attention=None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    (rescaling,) = (x for x in model.layers if isinstance(x, layers.Rescaling))
+    scaled = keras.Model(model.input, rescaling.output)
+    assert (np.asarray(scaled(np.full((1, 32, 32, 1), 65535.0))) == 1).all()
+
+
 @pytest.mark.parametrize("attention", EXPECTED)
 def test_fit(rng, attention):
     """As it comes from the constructor; every weight has gradients after two steps."""
@@ -226,6 +237,15 @@ def test_encoder_weights(rng, encoder):
     assert expected.std() > 1e-3
     np.testing.assert_allclose(features(model, images), expected, rtol=1e-3, atol=1e-4)
     assert model.get_config()["encoder_weights"] is None
+
+
+def test_encoder_weights_without_network(monkeypatch):
+    def fail(**arguments):
+        raise Exception("URL fetch failure")  # As Keras does.
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    with pytest.raises(ValueError, match=".weights.h5 file.*URL fetch failure"):
+        PAMUNet((32, 32, 3), encoder_weights="imagenet")
 
 
 def test_grey_encoder_weights(rng, encoder):
