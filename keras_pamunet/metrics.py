@@ -25,6 +25,10 @@ class MaskMetric(keras.metrics.Metric):
         y_pred: probabilities of the same shape.
         sample_weight: a weight for each image, `(batch,)`, or for each pixel,
             `(batch, height, width)` or with a last axis of 1.
+
+    Raises:
+        ValueError: if `reduction` is unknown; when called, for masks and predictions
+            of different shapes.
     """
 
     def __init__(
@@ -84,7 +88,11 @@ class MaskMetric(keras.metrics.Metric):
         self.denominator.assign_add(denominator)
 
     def image_scores(self, y_true: Any, y_pred: Any) -> Any:
-        """Scores of single images, `(batch, channels)`; NaN where left out."""
+        """Scores of single images, `(batch, channels)`; NaN where left out.
+
+        Raises:
+            ValueError: for masks and predictions of different shapes.
+        """
         scores, weights = self._scores(self._counts(y_true, y_pred))
         return ops.where(weights > 0, scores, float("nan"))
 

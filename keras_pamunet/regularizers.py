@@ -16,6 +16,9 @@ class AttentionVariance(keras.regularizers.Regularizer):
     Args:
         factor: the lambda of eq. 8.
 
+    Raises:
+        ValueError: if `factor` is negative or NaN.
+
     Example:
 
     >>> regularizer = keras_pamunet.regularizers.AttentionVariance(0.01)

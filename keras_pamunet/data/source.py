@@ -17,6 +17,11 @@ def open_source(data: str | Path, num_classes: int = 1) -> Pairs:
             `"phantom"`, or `"tfds:<name>"` for a set that TensorFlow Datasets has
             prepared.
         num_classes: see `Folder`.
+
+    Raises:
+        FileNotFoundError: if there is no such data, or a partner of a file is missing.
+        ValueError: if it is no data set of these kinds, or TensorFlow Datasets is not
+            installed for one of its sets.
     """
     kind, _, name = str(data).partition("tfds:")
     if name and not kind:

@@ -43,7 +43,11 @@ def apply_window(
 
 
 def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
-    """The `(lowest, highest)` HU of a window, see `apply_window`."""
+    """The `(lowest, highest)` HU of a window, see `apply_window`.
+
+    Raises:
+        ValueError: if there is no such window, or lowest is not below highest.
+    """
     if isinstance(window, str) and window in WINDOWS:
         return WINDOWS[window]
     if not isinstance(window, str) and len(window) == 2 and window[0] < window[1]:

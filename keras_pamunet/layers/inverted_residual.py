@@ -30,6 +30,9 @@ class InvertedResidual(layers.Layer):
         `(batch, ceil(height / strides), ceil(width / strides), filters)`, or
         `(batch, height * strides, width * strides, filters)` if `transpose`.
 
+    Raises:
+        ValueError: for strides other than 1 and 2, or filters or expansion below 1.
+
     Example:
 
     >>> block = keras_pamunet.layers.InvertedResidual(16, strides=2)

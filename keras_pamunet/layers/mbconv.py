@@ -20,6 +20,9 @@ class MBConv(keras.layers.Layer):
     Output shape:
         `(batch, ceil(height / strides), ceil(width / strides), filters)`.
 
+    Raises:
+        ValueError: if `repeats` is below 1, or see `InvertedResidual`.
+
     Example:
 
     >>> stage = keras_pamunet.layers.MBConv(24, repeats=2, strides=2)

@@ -49,6 +49,9 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         `(batch, height * width, keys)`, where `keys` is
         `ceil(gate_height / key_stride) * ceil(gate_width / key_stride)`.
 
+    Raises:
+        ValueError: if `score_activation` is unknown or `key_stride` below 1.
+
     Example:
 
     >>> layer = keras_pamunet.layers.ProgressiveLuongAttention()

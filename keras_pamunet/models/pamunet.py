@@ -361,6 +361,7 @@ class PAMUNet(keras.Model):
         Raises:
             ValueError: if there is no such preset, or it was cut or altered.
             OSError: if a download fails.
+            ImportError: for `hf://` without `huggingface_hub`.
         """
         folder = hub.find(preset)
         config, _ = hub.read(folder)
@@ -383,6 +384,12 @@ class PAMUNet(keras.Model):
             **arguments: arguments of `PAMUNet` that shall differ. Layers whose shapes
                 they leave have the model's weights; the others start at random, and
                 a warning names them.
+
+        Raises:
+            ValueError: for an invalid argument, see `PAMUNet`.
+
+        Warns:
+            UserWarning: names the layers that start at random.
         """
         model = type(self)(**{**self.get_config(), **arguments})
         ours = {layer.name: layer for layer in self.layers}
