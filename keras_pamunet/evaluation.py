@@ -1,5 +1,6 @@
 """Scores a model on images with masks: numbers per image, a summary, pictures."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from keras import ops
 from PIL import Image
 
 from keras_pamunet import metrics
-from keras_pamunet.analysis.attention_maps import attention_map
+from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison, to_rgb
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pipeline import one_hot, pipeline
@@ -110,9 +111,20 @@ def evaluate(
             old.unlink()
         worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
         picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
-        for rank in picks:
-            index = worst_first[rank]
-            picture = _picture(model, source, index, predictions[index], rows[index])
+        chosen = [worst_first[rank] for rank in picks]
+        attention = itertools.repeat(None)
+        if model.attention is not None:
+            images = (fit_image(model, source[index][0]) for index in chosen)
+            attention = attention_maps(model, images)
+        for rank, index, seen in zip(picks, chosen, attention):
+            image, truth = source[index]
+            picture = comparison(
+                to_rgb(image, model.input_range),
+                truth,
+                predictions[index],
+                seen,
+                f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
+            )
             name = rows[index]["name"].replace("/", "_")  # volume-3/0042, a slice.
             Image.fromarray(picture).save(folder / f"{rank + 1:03}_{name}.png")
         text = json.dumps(result, indent=1, ensure_ascii=False)
@@ -132,17 +144,3 @@ def _predict_images(model, source, flips):
     for image, mask in source:
         found = predict_image(model, image, flips)
         yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
-
-
-def _picture(model, source, index, prediction, row):
-    image, truth = source[index]
-    attention = None
-    if model.attention is not None:
-        attention = attention_map(model, fit_image(model, image)[np.newaxis])[0]
-    return comparison(
-        to_rgb(image, model.input_range),
-        truth,
-        prediction,
-        attention,
-        f"{row['name'][:20]}  Dice {row['dice']:.3f}",
-    )

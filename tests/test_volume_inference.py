@@ -75,6 +75,15 @@ def slice_by_slice(model, hu, window=(-200, 250), flips=True):
     return np.stack(slices).T
 
 
+def test_mask_lies_on_its_image():
+    image = np.zeros((48, 80, 3), "uint8")
+    image[12:36, 20:60] = 255
+    mask = predict_image(Brightness(3), image, flips=False)
+    assert mask.shape == (48, 80) and mask[14:34, 23:57].all()
+    for outside in (mask[:10], mask[38:], mask[:, :17], mask[:, 63:]):
+        assert not outside.any()
+
+
 @pytest.mark.parametrize("affine", [AFFINE, OBLIQUE], ids=["straight", "oblique"])
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "PIR"])
 def test_orientations(model, hu, axes, affine):

@@ -1,6 +1,7 @@
 """What a model's attention gates look at."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -29,6 +30,13 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
     Raises:
         ValueError: if the model has no such gate.
     """
+    return np.stack(list(attention_maps(model, images, level)))
+
+
+def attention_maps(
+    model: keras.Model, images: Iterable[np.ndarray], level: int = 0
+) -> Iterator[np.ndarray]:
+    """`attention_map` of one image `(height, width, channels)` after the other."""
     name = f"attention_{level}"
     gates = [gate.name for gate in _gates(model)]
     if name not in gates:
@@ -38,9 +46,8 @@ def attention_map(model: keras.Model, images: np.ndarray, level: int = 0) -> np.
         )
     gate = model.get_layer(name)
     features = keras.Model(model.input, gate.input)
-    return np.stack(
-        [_mean_scores(gate, *run_once(features, image[np.newaxis])) for image in images]
-    )
+    for image in images:
+        yield _mean_scores(gate, *run_once(features, image[np.newaxis]))
 
 
 def gate_maps(
@@ -143,7 +150,10 @@ def _mean_scores(gate, skip, source):
 
 
 def _scores(gate, skip, source):
-    _, scores = gate(skip, source, return_attention_scores=True)
+    if isinstance(gate, AdditiveAttention):
+        _, scores = gate(skip, source, return_attention_scores=True)
+    else:
+        scores = gate.scores(skip, source)
     return ops.convert_to_numpy(scores).astype("float32")
 
 

@@ -93,11 +93,8 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         self.gamma = self.add_weight(name="gamma", shape=(), initializer="zeros")
 
     def call(self, skip, gate, return_attention_scores=False):
-        if self.key_stride > 1:
-            # The strides, though the same: Keras 3.15 under JAX fails without.
-            gate = ops.average_pool(
-                gate, self.key_stride, self.key_stride, "same", "channels_last"
-            )
+        scores = self.scores(skip, gate) if return_attention_scores else None
+        gate = self._pooled(gate)
         query, key, value = (
             _tokens(projection)
             for projection in (self.query(skip), self.key(gate), self.value(gate))
@@ -111,9 +108,20 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         if self.attention_regularizer is not None:
             self.add_loss(self.attention_regularizer(variance))
         gated = skip + self.gamma * ops.reshape(context, ops.shape(skip))
-        if return_attention_scores:
-            return gated, attention_scores(query, key, self.score_activation)
-        return gated
+        return (gated, scores) if return_attention_scores else gated
+
+    def scores(self, skip: Any, gate: Any) -> Any:
+        """The attention map A alone, `(batch, height * width, keys)`."""
+        query, key = self.query(skip), self.key(self._pooled(gate))
+        return attention_scores(_tokens(query), _tokens(key), self.score_activation)
+
+    def _pooled(self, gate):
+        if self.key_stride == 1:
+            return gate
+        # The strides, though the same: Keras 3.15 under JAX fails without.
+        return ops.average_pool(
+            gate, self.key_stride, self.key_stride, "same", "channels_last"
+        )
 
     def compute_output_shape(self, skip_shape, gate_shape):
         return skip_shape
