@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import shutil
 import sys
 import types
+from pathlib import Path
 
 import h5py
 import keras
@@ -12,6 +14,9 @@ import numpy as np
 import pytest
 
 from keras_pamunet import PAMUNet, hub
+from keras_pamunet.analysis.complexity import count
+from keras_pamunet.backend import run_once
+from keras_pamunet.data import Cache, Folder
 from keras_pamunet.models import load_model
 
 
@@ -21,24 +26,46 @@ def model():
     return PAMUNet((32, 32, 3), expansion=1)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, model):
+    folder = tmp_path_factory.mktemp("hub") / "preset"
+    model.save_to_preset(folder, {"about": "a test"}, "# A test")
+    return folder
+
+
 @pytest.fixture
-def preset(tmp_path, model):
-    model.save_to_preset(tmp_path / "preset", {"about": "a test"}, "# A test")
-    return tmp_path / "preset"
+def preset(tmp_path, written):
+    return shutil.copytree(written, tmp_path / "preset")
 
 
-def test_preset(preset, model, rng):
+def test_preset(preset, model):
     assert sorted(path.name for path in preset.iterdir()) == sorted(
         ("README.md", "config.json", "metadata.json", "model.weights.h5")
     )
     metadata = json.loads((preset / "metadata.json").read_text())
     assert metadata["about"] == "a test"
-    images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
     for loaded in (PAMUNet.from_preset(preset), load_model(preset)):
-        np.testing.assert_array_equal(loaded(images), model(images))
+        assert loaded.get_config() == model.get_config()
+        assert all(map(np.array_equal, loaded.get_weights(), model.get_weights()))
     other = PAMUNet.from_preset(preset, load_weights=False)
     assert other.expansion == 1
     assert (other.weights[0].numpy() != model.weights[0].numpy()).any()
+
+
+def test_published_scores(kvasir):
+    """What is published still finds what it did before its weights were halved."""
+    folder = Path(PAMUNet.presets()["pamunet_kvasir_seg"]["folder"])
+    metadata = json.loads((folder / hub.METADATA).read_text())
+    rows = metadata["images"]["network size"][:8]
+    model = PAMUNet.from_preset(folder)
+    assert count(model)["macs"] <= 0.84e9
+    pairs = Folder(kvasir).subset(row["name"] for row in rows)
+    images, masks = map(np.stack, zip(*Cache(pairs, model.input_shape[1:3])))
+    found = np.asarray(run_once(model, images))[..., 0] > 0.5
+    both, sums = found & (masks > 0), found.sum((1, 2)) + (masks > 0).sum((1, 2))
+    expected = [row["dice"] for row in rows]
+    np.testing.assert_allclose(2 * both.sum((1, 2)) / sums, expected, atol=0.01)
+    assert count(PAMUNet.from_preset("pamunet_kvasir_seg_256"))["macs"] <= 8e9
 
 
 def test_names(preset, monkeypatch):

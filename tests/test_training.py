@@ -96,16 +96,17 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
     )
 
     broken = tmp_path / "broken"
-    step = random.randint(3, 6)
+    step = random.randint(1, 6)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
         capture_output=True,
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert load_model(broken).attention == "luong"  # Usable as it is.
-    # Scores beside a state are those of a run stopped before it tidied up.
-    (broken / "metrics.json").write_text("{}")
+    if step > 2:  # Beyond the first epoch.
+        assert load_model(broken).attention == "luong"  # Usable as it is.
+        # Scores beside a state are those of a run stopped before it tidied up.
+        (broken / "metrics.json").write_text("{}")
     resumed = training.train(folder, broken, **SMALL)
     assert resumed["images"] == result["images"], f"killed at step {step}"
     history = (whole / "history.csv").read_text()

@@ -19,6 +19,10 @@ from keras_pamunet.data.splits import ratio_split, save_split
 from keras_pamunet_cli import app
 from tests.test_training import compile_untraced
 
+# Where the training is made up, nothing depends on the back end.
+once = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="the same under TensorFlow"
+)
 SMALL = {
     "tuner": "random",
     "trials": 3,
@@ -105,6 +109,7 @@ def test_failing_trial_is_marked(folder, tmp_path, trained):
     assert all(isinstance(row["macs"], int) for row in rows)
 
 
+@once
 def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
     def fail(**arguments):
         if arguments["expansion"] == 3:
@@ -119,6 +124,7 @@ def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
     assert set(failed) == {3, 7} and "no memory" in failed[3]
 
 
+@once
 def test_failures_in_a_row(folder, tmp_path, trained, monkeypatch):
     """However many; and a trial that was trained stands before them, at a Dice of 0."""
 
@@ -138,6 +144,7 @@ def test_failures_in_a_row(folder, tmp_path, trained, monkeypatch):
     assert metadata["search"]["split"] == str(split)
 
 
+@once
 @pytest.mark.parametrize("tuner", ["random", "bayesian"])
 def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
     """After a break comes the same trial again, and no finished one."""
@@ -168,6 +175,7 @@ def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
         search(search=("learning_rate",))
 
 
+@once
 def test_hyperband(folder, tmp_path, trained):
     settings = {**SMALL, "trials": None, "tuner": "hyperband", "epochs": 3}
     rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
@@ -228,6 +236,7 @@ def test_hypermodel_makes_all_kinds():
         assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
 
 
+@once
 def test_command_line(folder, tmp_path, trained):
     command = f"tune --data {folder} -o {tmp_path / 'search'} --size 32 --trials 2"
     more = "--search expansion --epochs 1 --tuner random --quiet"

@@ -13,6 +13,7 @@ from keras_pamunet import PAMUNet
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 
+JAX = keras.backend.backend() == "jax"
 EXPECTED = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
     None: (3_795_425, 235_296_768),
     "luong": (3_829_145 + 4, 834_951_168),
@@ -30,15 +31,20 @@ def test_size(attention):
     assert count(model)["macs"] == expected
 
 
-@pytest.mark.parametrize("size", [(17, 17), (33, 64), (32, 50)])
+@pytest.mark.parametrize("size", [(17, 17), (33, 50)])
 def test_any_size(rng, size):
-    model = PAMUNet((None, None, 3), expansion=1)
+    """The mask is that of the image continued by its mirror image, cropped."""
+    model = PAMUNet((None, None, 3), expansion=1, attention=None)
+    model.set_weights([2 * w + 0.01 for w in model.get_weights()])
     images = rng.integers(0, 256, (2, *size, 3), "uint8")
     masks = np.asarray(run_once(model, images))
-    assert masks.shape == (2, *size, 1)
-    assert masks.min() >= 0 and masks.max() <= 1
+    assert masks.shape == (2, *size, 1) and masks.std() > 1e-3
+    beyond = ((0, 0), *((0, -side % 32) for side in size), (0, 0))
+    padded = np.asarray(run_once(model, np.pad(images, beyond, "reflect")))
+    np.testing.assert_allclose(masks, padded[:, : size[0], : size[1]], atol=1e-5)
 
 
+@pytest.mark.skipif(JAX, reason="compiles for each size anew")
 def test_sizes_in_turn(rng):
     """From the second one on, TensorFlow's graph is one for all sizes."""
     model = PAMUNet((None, None, 3), expansion=1)
@@ -51,39 +57,44 @@ def test_sizes_in_turn(rng):
         model.test_on_batch(images, images[..., :1] > 127)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize(
-    ("num_classes", "activation"), [(1, "sigmoid"), (3, "softmax")]
+    ("channels", "num_classes", "activation"), [(4, 1, "sigmoid"), (1, 3, "softmax")]
 )
 def test_channels_and_classes(rng, channels, num_classes, activation):
-    model = PAMUNet((32, 32, channels), num_classes, activation=activation)
+    shape = (32, 32, channels)
+    model = PAMUNet(shape, num_classes, 1, None, activation=activation)
     images = rng.normal(size=(1, 32, 32, channels))
     masks = np.asarray(run_once(model, images))
     assert masks.shape == (1, 32, 32, num_classes)
     if activation == "softmax":
         np.testing.assert_allclose(masks.sum(-1), 1, rtol=1e-5)
+        # Without the background.
+        assert [x.target_class_ids for x in model.own_metrics()] == 4 * [[1, 2]]
+
+
+def scaled(model, images):
+    """What the stem is given."""
+    (rescaling,) = (x for x in model.layers if isinstance(x, layers.Rescaling))
+    return np.asarray(keras.Model(model.input, rescaling.output)(images))
 
 
 def test_input_range(rng):
-    """Raw HU are clipped and mapped; the same picture in 8 bit gives the same mask."""
-    grey = rng.integers(0, 256, (1, 32, 32, 1)).astype("float32")
-    eight_bit = PAMUNet((32, 32, 1))
-    hounsfield = PAMUNet((32, 32, 1), input_range=(-200, 250))
-    hounsfield.set_weights(eight_bit.get_weights())
-    values = grey / 255 * 450 - 200
-    np.testing.assert_allclose(hounsfield(values), eight_bit(grey), atol=1e-5)
-    beyond = np.where(grey == 255, 3000, values)
-    np.testing.assert_allclose(hounsfield(beyond), eight_bit(grey), atol=1e-5)
+    """Raw HU are clipped, and mapped to -1 to 1."""
+    model = PAMUNet((32, 32, 1), expansion=1, attention=None, input_range=(-200, 250))
+    values = rng.uniform(-1000, 3000, (1, 32, 32, 1))
+    expected = (np.clip(values, -200, 250) - 25) / 225
+    np.testing.assert_allclose(scaled(model, values), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(rng, dtype):
     images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
-    model, exact = PAMUNet((32, 32, 3), dtype=dtype), PAMUNet((32, 32, 3))
-    model.set_weights(exact.get_weights())
-    masks = model(images)
+    exact = PAMUNet((32, 32, 3), expansion=1)
+    model = exact.adapted(dtype=dtype)
+    assert model.get_layer("stem").compute_dtype == dtype.removeprefix("mixed_")
+    masks = run_once(model, images)
     assert keras.backend.standardize_dtype(masks.dtype) == "float32"
-    np.testing.assert_allclose(masks, exact(images), atol=0.05)
+    np.testing.assert_allclose(masks, run_once(exact, images), atol=0.05)
 
 
 def test_deep_images_in_half_precision():
@@ -92,15 +103,14 @@ def test_deep_images_in_half_precision():
         model = PAMUNet((32, 32, 1), input_range=(0, 65535), attention=None)
     finally:
         keras.config.set_dtype_policy("float32")
-    (rescaling,) = (x for x in model.layers if isinstance(x, layers.Rescaling))
-    scaled = keras.Model(model.input, rescaling.output)
-    assert (np.asarray(scaled(np.full((1, 32, 32, 1), 65535.0))) == 1).all()
+    assert (scaled(model, np.full((1, 32, 32, 1), 65535.0)) == 1).all()
 
 
-@pytest.mark.parametrize("attention", EXPECTED)
+@pytest.mark.parametrize("attention", ["luong"] if JAX else EXPECTED)
 def test_fit(rng, attention):
-    """As it comes from the constructor; every weight has gradients after two steps."""
+    """As it comes from the constructor, but for gamma; every weight learns."""
     model = PAMUNet((64, 64, 3), attention=attention)
+    model.optimizer.weight_decay = None  # Which changes weights without gradients.
     model.compile(
         optimizer=model.optimizer,
         loss="binary_crossentropy",
@@ -110,14 +120,15 @@ def test_fit(rng, attention):
     )
     images = rng.integers(0, 256, (2, 64, 64, 3), "uint8")
     masks = rng.random((2, 64, 64, 1)) > 0.5
-    # Gamma is 0 at first: without the regulariser only gamma itself would learn.
+    for layer in model.layers:
+        if attention not in (None, "additive") and layer.name.startswith("attention"):
+            layer.gamma.assign(1.0)  # With 0 only gamma itself would learn.
     states = [model.get_weights()]
-    for _ in range(3):
-        history = model.fit(images, masks, verbose=0).history
-        states.append(model.get_weights())
+    history = model.fit(images, masks, verbose=0).history
+    states.append(model.get_weights())
     assert np.isfinite(history["loss"]).all()
     assert set(history) == {"loss", "dice", "iou", "recall", "precision"}
-    for weight, before, after in zip(model.weights, states[-2], states[-1]):
+    for weight, before, after in zip(model.weights, *states):
         assert np.isfinite(after).all(), weight.path
         assert (before != after).any(), weight.path
 
@@ -143,6 +154,7 @@ def test_attention_kinds(rng, tmp_path, attention):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.attention == attention and loaded.score_activation is None
+    assert loaded.compiled and loaded.jit_compile == model.jit_compile
     np.testing.assert_allclose(run_once(loaded, images), masks, atol=1e-6)
 
 
@@ -155,29 +167,16 @@ def test_default_compilation():
     np.testing.assert_allclose(config["learning_rate"], 0.01)
 
 
+@pytest.mark.skipif(JAX, reason="the layer's own tests see its loss on both")
 def test_attention_regularization(rng):
     images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
-    model = PAMUNet((32, 32, 3), attention_regularization=0.5)
-    weaker = PAMUNet((32, 32, 3), attention_regularization=0.25)
-    weaker.set_weights(model.get_weights())
+    model = PAMUNet((32, 32, 3), expansion=1, attention_regularization=0.5)
+    weaker = model.adapted(attention_regularization=0.25)
     model(images), weaker(images)
-    assert len(model.losses) == 4
+    assert len(model.losses) == 4 and sum(model.losses) > 0
     np.testing.assert_allclose(sum(model.losses), 2 * sum(weaker.losses), rtol=1e-5)
 
 
-SAVE = """
-import sys, numpy as np
-from keras_pamunet import PAMUNet
-from keras_pamunet.backend import run_once
-model = PAMUNet(
-    (33, 40, 1), 2, expansion=2, score_activation="softmax", key_stride=2
-)
-rng = np.random.default_rng(1)
-model.set_weights([2 * w + 0.01 for w in model.get_weights()])
-model.save(sys.argv[1])
-images = rng.integers(0, 256, (1, 33, 40, 1), "uint8")
-np.savez(sys.argv[2], images=images, masks=run_once(model, images))
-"""
 LOAD = """
 import sys, keras, numpy as np
 import keras_pamunet
@@ -189,25 +188,31 @@ print(np.abs(np.asarray(masks) - stored["masks"]).max())
 assert model.name == "pam_unet" and model.expansion == 2 and model.compiled
 assert model.get_config()["input_shape"] == (33, 40, 1)
 # XLA is for this back end to choose, not for the one that saved.
-assert model.jit_compile == keras_pamunet.PAMUNet((33, 40, 1)).jit_compile
-assert stored["masks"].std() > 1e-3
+assert model.jit_compile == keras_pamunet.PAMUNet((33, 40, 1), 1, 1, None).jit_compile
 """
 
 
-@pytest.mark.parametrize("other", ["tensorflow", "jax"])
-def test_saved_model_in_either_back_end(tmp_path, other):
-    def run(code, backend):
-        arguments = (tmp_path / "model.keras", tmp_path / "stored.npz")
-        return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            env={**os.environ, "KERAS_BACKEND": backend},
-            capture_output=True,
-            text=True,
-        )
-
-    saved = run(SAVE, keras.backend.backend())
-    assert saved.returncode == 0, saved.stderr
-    loaded = run(LOAD, other)
+def test_saved_model_in_the_other_back_end(rng, tmp_path):
+    model = PAMUNet(
+        (33, 40, 1), 2, expansion=2, score_activation="softmax", key_stride=2
+    )
+    model.set_weights([2 * w + 0.01 for w in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    images = rng.integers(0, 256, (1, 33, 40, 1), "uint8")
+    masks = np.asarray(run_once(model, images))
+    assert masks.std() > 1e-3
+    np.savez(tmp_path / "stored.npz", images=images, masks=masks)
+    backend = "tensorflow" if JAX else "jax"
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "stored.npz"],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
     assert loaded.returncode == 0, loaded.stderr
     assert float(loaded.stdout.split()[-1]) < 1e-4
 
@@ -226,14 +231,14 @@ def encoder(tmp_path_factory):
 
 def features(model, images):
     top = model.get_layer("encoder_top_bn").output
-    return np.asarray(keras.Model(model.input, layers.ReLU(6.0)(top))(images))
+    return run_once(keras.Model(model.input, layers.ReLU(6.0)(top)), images)
 
 
 def test_encoder_weights(rng, encoder):
     theirs, path = encoder
     images = rng.integers(0, 256, (1, 64, 64, 3)).astype("float32")
     model = PAMUNet((64, 64, 3), encoder_weights=str(path))
-    expected = np.asarray(theirs(images / 127.5 - 1))
+    expected = np.asarray(run_once(theirs, images / 127.5 - 1))
     assert expected.std() > 1e-3
     np.testing.assert_allclose(features(model, images), expected, rtol=1e-3, atol=1e-4)
     assert model.get_config()["encoder_weights"] is None
@@ -279,7 +284,7 @@ def test_arguments(arguments, message):
 
 
 def test_frozen_layers_stay(rng):
-    model = PAMUNet((32, 32, 3))
+    model = PAMUNet((32, 32, 3), expansion=1, attention=None)
     stem = model.get_layer("stem")
     stem.trainable = False
     before = stem.get_weights()[0]
