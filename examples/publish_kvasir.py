@@ -51,6 +51,7 @@ CHANGES = {
     },
 }
 NUMBERS = ("size", "recipe", "epochs", "learning_rate")
+HALF_TOLERANCE = 0.0005
 SCORES = ("dice", "iou", "recall", "precision")
 CARD = """# {name}
 
@@ -277,12 +278,12 @@ def row(title: str, scores: dict) -> str:
     return f"| {title} | {figures} |"
 
 
-def check_half(folder: Path, pairs: Cache, result: dict) -> None:
+def check_half(folder: Path, pairs: Cache, summary: dict) -> None:
     """Makes sure that half precision has not changed the scores."""
     stored = evaluate(PAMUNet.from_preset(folder), pairs, flips=False)["summary"]
     for name in SCORES:
-        change = abs(stored[name] - result["summary"][name])
-        if change > 0.0005:
+        change = abs(stored[name] - summary[name])
+        if change > HALF_TOLERANCE:
             raise SystemExit(f"{name} has changed by {change} in half precision")
 
 

@@ -150,6 +150,18 @@ def test_other_results_are_not_kept(tmp_path, converts):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not TENSORFLOW, reason="compiles one more network")
+def test_report(rng, exported):
+    other, theirs = PAMUNet((32, 32, 3), expansion=1), OnnxModel(exported[0])
+    images = rng.integers(0, 256, (3, 32, 32, 3), "uint8")
+    report = export._compare(other, theirs, images, False)
+    one, two = (model.predict_on_batch(images) for model in (other, theirs))
+    changed = np.count_nonzero((one > 0.5) != (two > 0.5))
+    assert 0 < changed == report["changed_pixels"]
+    assert report["largest_difference"] == pytest.approx(np.abs(one - two).max(), 1e-4)
+    assert (report["images"], report["pixels"]) == (3, 3 * 32 * 32)
+
+
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
 def test_operation_that_onnx_lacks(tmp_path, monkeypatch, model):
     def call(self, inputs, reference):
