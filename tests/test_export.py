@@ -21,12 +21,18 @@ pytestmark = pytest.mark.xdist_group("export")
 
 
 def make(*args, **kwargs):
-    """A model whose gates and masks are as pronounced as those of a trained one."""
+    """A model whose gates and masks are as pronounced as those of a trained one.
+
+    And whose statistics are not those of a new one, which change nothing.
+    """
     keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
     model = PAMUNet(*args, expansion=1, **kwargs)
-    for variable in model.trainable_variables:
+    for variable in model.variables:
         if variable.name == "gamma" and variable.shape == ():
             variable.assign(3.0)
+        elif "_bn/" in variable.path:
+            variable.assign(rng.uniform(0.7, 1.3, variable.shape))
     kernel = model.get_layer("logits").kernel
     kernel.assign(20 * kernel)
     return model
@@ -73,6 +79,20 @@ def test_any_size(rng, model, exported):
         )
     with pytest.raises(ValueError, match="shape .10, 10, 3.; the model takes"):
         theirs.predict_on_batch(np.zeros((1, 10, 10, 3)))
+
+
+def test_batch_normalisation_is_folded_exactly(model, exported):
+    graph = onnx.load(exported[0]).graph
+    kernels = [onnx.numpy_helper.to_array(x) for x in graph.initializer]
+    for name in ("stem", "up_head"):
+        gamma, _, _, variance = (
+            np.float64(x) for x in model.get_layer(f"{name}_bn").get_weights()
+        )
+        (kernel,) = (np.float64(x) for x in model.get_layer(name).get_weights())
+        scale = gamma / np.sqrt(variance + 1e-3)
+        expected = kernel * (scale if name == "stem" else scale[:, np.newaxis])
+        expected = np.float32(expected.transpose(3, 2, 0, 1))
+        assert any(np.array_equal(expected, found) for found in kernels), name
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
