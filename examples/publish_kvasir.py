@@ -7,7 +7,8 @@ Run it with
 Seeds that were trained before are not trained again, and an interrupted one goes on
 where it was. The seed with the best validation Dice (mean of flips) is published; the
 test images are not used for any choice here. `--add` counts the seeds of the preset in
-`--hub` as well, so that several machines can train one seed each, one after the other.
+`--hub` as well, without training them, so that several machines can train one seed
+each, one after the other.
 """
 
 import argparse
@@ -134,6 +135,8 @@ def publish(
     def train_seeds(kind, **changes):
         for seed in seeds:
             folder = runs / f"{kind}-{seed}"
+            if folder.name in earlier:
+                continue
             train(data, folder, SPLIT, seed=seed, **arguments | changes)
             trained[folder.name] = scores_of(folder, validation)
 
@@ -142,7 +145,8 @@ def publish(
         earlier = metadata["seeds"]
     train_seeds(name)
     if add:
-        check_recipe(settings_of(runs / f"{name}-{seeds[0]}"), metadata["training"])
+        for run in trained:
+            check_recipe(settings_of(runs / run), metadata["training"])
     if compare:
         train_seeds(f"{name}_plain", attention=None, key_stride=1)
     reached = earlier | trained

@@ -81,7 +81,8 @@ def test_publish(folder, tmp_path, monkeypatch):
         seed["validation_dice"] = 1.1
     (out / "tiny" / hub.METADATA).write_text(json.dumps(metadata))
     elsewhere = tmp_path / "elsewhere"
-    publish("tiny", str(folder), "imagenet", 1, [2], elsewhere, out, add=True)
+    publish("tiny", str(folder), "imagenet", 1, [1, 2], elsewhere, out, add=True)
+    assert [path.name for path in elsewhere.iterdir()] == ["tiny-2"]
     added = read_metadata(out / "tiny")
     assert list(added["seeds"]) == [*metadata["seeds"], "tiny-2"]
     assert added["training"] == metadata["training"]
