@@ -6,7 +6,7 @@ Run it with `python benchmarks/exported.py [--short]`.
 from sides import main
 
 
-def make(form, size, batch):
+def make(form, size, batch, key_stride):
     import tempfile
     from pathlib import Path
 
@@ -16,7 +16,7 @@ def make(form, size, batch):
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
-    model = PAMUNet((size, size, 3))
+    model = PAMUNet((size, size, 3), key_stride=key_stride)
     if form == "Keras":
         return lambda: model.predict(images, verbose=0)
 
@@ -31,14 +31,22 @@ def make(form, size, batch):
 
 
 def comparisons(short):
-    cases = [(128, 1), (128, 8)] if short else [(128, 1), (128, 8), (256, 1)]
+    cases = [(128, 1, 1), (128, 8, 1), (128, 1, 2), (128, 8, 2)]
+    if not short:
+        cases += [(256, 1, 1), (256, 1, 4)]
     sides = [("ONNX Runtime", "tensorflow"), ("Keras", "tensorflow"), ("Keras", "jax")]
     return [
         [
-            {"backend": backend, "form": form, "size": size, "batch": batch}
+            {
+                "backend": backend,
+                "form": form,
+                "size": size,
+                "batch": batch,
+                "key_stride": key_stride,
+            }
             for form, backend in sides
         ]
-        for size, batch in cases
+        for size, batch, key_stride in cases
     ]
 
 

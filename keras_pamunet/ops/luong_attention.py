@@ -16,6 +16,8 @@ BLOCK_SCORES = 2**20
 # Of a small map: XLA unrolls the loop over a single block, which then takes twice the
 # time.
 MIN_BLOCKS = 4
+# Blocks of an image in other formats that need no loop, which ONNX Runtime is slow at.
+MAX_UNROLLED = 32
 _PORTABLE = ContextVar("portable", default=False)
 
 
@@ -60,7 +62,8 @@ def luong_attention(
         known = isinstance(queries, int) and isinstance(keys, int)
         block_size = 64
         if known:
-            block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // MIN_BLOCKS))
+            least = 1 if _PORTABLE.get() else MIN_BLOCKS
+            block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // least))
     # Not -(-queries // block_size): ONNX rounds negative numbers another way.
     blocks = (queries + block_size - 1) // block_size
     dtype = value.dtype
@@ -172,21 +175,24 @@ def portable_attention() -> Iterator[None]:
 
 
 def _portable_context(query, key, value, score_activation, block_size):
-    """The context, one block of queries of one image after the other."""
-    batch, queries, depth = ops.shape(query)
-    blocks = ops.reshape(query, (-1, block_size, depth))
-    per_image = queries // block_size
-    images = ops.arange(batch * per_image) // per_image
-    key = ops.swapaxes(key, 1, 2)
+    """The context, image by image and one block of queries after the other."""
+    queries, depth = query.shape[1:]
 
-    def attend(block):
-        query, image = block
-        logits = ops.matmul(query, ops.take(key, image, axis=0))
-        scores, _ = _activate(logits, score_activation)
-        return ops.matmul(scores, ops.take(value, image, axis=0))
+    def attend_image(image):
+        query, key, value = image
 
-    context = ops.map(attend, (blocks, images))
-    return ops.reshape(context, (-1, queries, value.shape[-1]))
+        def attend(block):
+            scores, _ = _activate(ops.matmul(block, key), score_activation)
+            return ops.matmul(scores, value)
+
+        blocks = ops.reshape(query, (-1, block_size, depth))
+        if queries is not None and queries <= MAX_UNROLLED * block_size:
+            context = ops.concatenate([attend(block) for block in ops.unstack(blocks)])
+        else:
+            context = ops.map(attend, blocks)
+        return ops.reshape(context, (-1, value.shape[-1]))
+
+    return ops.map(attend_image, (query, ops.swapaxes(key, 1, 2), value))
 
 
 def attention_scores(

@@ -83,10 +83,10 @@ def inputs_as_tensors(inputs):
     return [ops.convert_to_tensor(x) for x in inputs]
 
 
-@pytest.mark.parametrize("block_size", [None, 5])
+@pytest.mark.parametrize("block_size", [None, 7, 1])  # One block, some, a loop.
 @pytest.mark.parametrize("score_activation", SCORE_ACTIVATIONS)
 def test_portable_form(rng, score_activation, block_size):
-    inputs = tokens(rng, batch=3, queries=13, keys=7, depth=4, channels=6)
+    inputs = tokens(rng, batch=3, queries=40, keys=7, depth=4, channels=6)
     _, expected, _ = formula(*inputs, score_activation)
     with portable_attention():
         context, _ = luong_attention(*inputs, score_activation, None, block_size)
