@@ -1,0 +1,103 @@
+"""Trains the default recipe on Kvasir-SEG with one change at a time.
+
+Run it with
+
+    python benchmarks/recipe.py kvasir-seg --encoder-weights imagenet
+
+It prints a table of the scores on the validation images, as `train` scores them; the
+test images are not used. Runs go on after a break, and those that are there are kept.
+"""
+
+import argparse
+from pathlib import Path
+from unittest import mock
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_pamunet import training
+from keras_pamunet.layers import ProgressiveLuongAttention
+
+# Arguments of the model.
+NETWORK = {
+    "none": {},
+    "softmax": {"score_activation": "softmax"},
+    "sigmoid_log_n": {"score_activation": "sigmoid_log_n"},
+    "lambda_0": {"attention_regularization": 0.0},
+    "lambda_0.1": {"attention_regularization": 0.1},
+    "no_attention": {"attention": None, "key_stride": 1},
+}
+# What differs when it is compiled.
+TRAINING = {
+    "gamma_1": {"gamma": 1.0},
+    "cross_entropy": {"loss": "binary_crossentropy"},
+    "dice": {"loss": keras.losses.Dice(axis=(1, 2, 3))},
+    "no_ema": {"optimizer": {"ema_momentum": 0.0}},
+    "constant_rate": {"optimizer": {"learning_rate": 1e-3}},
+}
+
+
+def screen(
+    data: str,
+    encoder_weights: str,
+    changes: list[str],
+    epochs: int,
+    seed: int,
+    runs: Path,
+) -> None:
+    table = Table("change", "Dice", "IoU", "recall", "precision")
+    for change in changes:
+        arguments = {
+            "encoder_weights": encoder_weights,
+            "key_stride": 2,
+            **NETWORK.get(change, {}),
+        }
+        compiler = _compiler(**TRAINING.get(change, {}))
+        with mock.patch.object(training, "_compile", compiler):
+            found = training.train(
+                data,
+                runs / f"recipe-{epochs}-{change}-{seed}",
+                "effisegnet",
+                size=128,
+                epochs=epochs,
+                seed=seed,
+                part="validation",
+                **arguments,
+            )["summary"]
+        scores = (found[column] for column in ("dice", "iou", "recall", "precision"))
+        table.add_row(change, *(f"{score:.4f}" for score in scores))
+    Console().print(table)
+
+
+def _compiler(gamma=None, loss=None, optimizer=()):
+    """Compiles as `train` does, but for what is given."""
+    compile_recipe = training._compile
+
+    def compile_changed(model, *arguments):
+        compile_recipe(model, *arguments)
+        config = {**model.optimizer.get_config(), **dict(optimizer)}
+        model.compile(
+            keras.optimizers.AdamW.from_config(config),
+            loss or model.loss,
+            metrics=model.own_metrics(),
+        )
+        for layer in model.layers:
+            if gamma is not None and isinstance(layer, ProgressiveLuongAttention):
+                layer.gamma.assign(gamma)
+
+    return compile_changed
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    names = [*NETWORK, *TRAINING]
+    parser.add_argument("data", help="the folder of Kvasir-SEG, or tfds:kvasir_seg")
+    parser.add_argument(
+        "--encoder-weights", default="imagenet", help="or a .weights.h5 file"
+    )
+    parser.add_argument("--changes", nargs="+", choices=names, default=names)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default="runs")
+    screen(**vars(parser.parse_args()))
