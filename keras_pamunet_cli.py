@@ -731,7 +731,7 @@ def _show_presets(presets, as_json):
     table = Table(title="Scores: means over the test images; each card says more")
     table.add_column("preset", no_wrap=True)
     for column in ("task", "image", "Dice", "IoU", "recall", "MB"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for name, preset in presets.items():
         image = " x ".join(str(side or "any") for side in preset["input_shape"])
         scores = next(iter(preset["metrics"].values()), {})
