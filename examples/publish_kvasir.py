@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_pamunet.analysis.attention_maps import gate_effects
+from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
 from keras_pamunet.data import Cache, open_splits
 from keras_pamunet.evaluation import evaluate
-from keras_pamunet.layers import ProgressiveLuongAttention
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.training import train
 
@@ -176,7 +175,7 @@ def measure(
         "image size, mean of flips": evaluate(model, images),
         "image size": evaluate(model, images, flips=False),
     }
-    models = {"open": model, "closed": closed(model)}
+    models = {"open": model, "closed": close_gates(model)}
     return {
         "task": "polyps in colonoscopy images",
         "data": {"name": "Kvasir-SEG", "split": config["split"]},
@@ -255,15 +254,6 @@ def scores_of(folder: Path, validation: Cache) -> dict:
     test = json.loads((folder / "metrics.json").read_text("utf-8"))["summary"]
     found = evaluate(load_model(folder), validation)["summary"]
     return {"validation_dice": found["dice"], "test": test}
-
-
-def closed(model: PAMUNet) -> PAMUNet:
-    """The model with its skips as they come."""
-    copy = model.adapted()
-    for layer in copy.layers:
-        if isinstance(layer, ProgressiveLuongAttention):
-            layer.gamma.assign(0.0)
-    return copy
 
 
 def spread(kind: str, seeds: Iterable[dict]) -> list[str]:

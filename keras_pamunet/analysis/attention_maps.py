@@ -120,6 +120,27 @@ def gate_effects(model: keras.Model, images: np.ndarray) -> list[dict[str, float
     return effects
 
 
+def close_gates(model: keras.Model) -> keras.Model:
+    """A copy of a model that takes its skips as they are, with gamma = 0.
+
+    Args:
+        model: a `PAMUNet` whose attention is neither `"additive"` nor `None`.
+
+    Raises:
+        ValueError: if the model has no such gates.
+    """
+    copy = model.adapted()
+    gates = [x for x in copy.layers if isinstance(x, ProgressiveLuongAttention)]
+    if not gates:
+        raise ValueError(
+            "Expected a model with gates that have a gamma. Received: one with "
+            f"attention={model.attention!r}"
+        )
+    for gate in gates:
+        gate.gamma.assign(0.0)
+    return copy
+
+
 def _gates(model):
     kinds = AdditiveAttention | ProgressiveLuongAttention
     return [layer for layer in model.layers if isinstance(layer, kinds)]

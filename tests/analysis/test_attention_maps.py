@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
-from keras_pamunet.analysis.attention_maps import gate_effects, gate_maps
+from keras_pamunet.analysis.attention_maps import close_gates, gate_effects, gate_maps
 from keras_pamunet.analysis.figures import attention_sheet
 from keras_pamunet.backend import run_once
 from keras_pamunet_cli import app
@@ -81,6 +81,11 @@ def test_gate_effects(rng):
     assert effects[0]["change"] == pytest.approx(norms, rel=1e-4)
     spread = added.reshape(3, -1, 16).var(axis=1).mean() / (added**2).mean()
     assert 1 - effects[0]["uniform"] == pytest.approx(spread, rel=1e-2)
+    closed = gate_effects(close_gates(model), images)
+    assert [effect["change"] for effect in closed] == [0, 0, 0, 0]
+    assert gate.gamma != 0
+    with pytest.raises(ValueError, match="attention=None"):
+        close_gates(network(rng, None))
 
 
 def test_attention_sheet():
