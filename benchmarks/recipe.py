@@ -44,6 +44,7 @@ TRAINING = {
     "dice": {"loss": keras.losses.Dice(axis=(1, 2, 3))},
     "no_ema": {"optimizer": {"ema_momentum": 0.0}},
     "constant_rate": {"optimizer": {"learning_rate": 1e-3}},
+    "deep_supervision": {"deep_supervision": True},
 }
 
 
@@ -90,7 +91,7 @@ def screen(
     Console().print(table)
 
 
-def _compiler(gamma=None, loss=None, optimizer=()):
+def _compiler(gamma=None, loss=None, optimizer=(), deep_supervision=False):
     """Compiles as `train` does, but for what is given."""
     compile_recipe = training._compile
 
@@ -105,8 +106,45 @@ def _compiler(gamma=None, loss=None, optimizer=()):
         for layer in model.layers:
             if gamma is not None and isinstance(layer, ProgressiveLuongAttention):
                 layer.gamma.assign(gamma)
+        if deep_supervision:
+            _supervise_decoder(model)
 
     return compile_changed
+
+
+def _supervise_decoder(model):
+    """Every block of the decoder gets a head of its own, and that a loss.
+
+    Its weight is half of that of the next finer one. The heads are not saved.
+    """
+    blocks = [model.get_layer(f"decoder_{level}") for level in range(4)]
+    # As attributes of the model the heads' weights are among those that train.
+    model.heads = [keras.layers.Conv2D(1, 1, activation="sigmoid") for _ in blocks]
+    features = {}
+
+    def keep_output(block):
+        call = block.call
+
+        def call_and_keep(*arguments, **options):
+            features[block.name] = call(*arguments, **options)
+            return features[block.name]
+
+        block.call = call_and_keep
+
+    for block, head in zip(blocks, model.heads, strict=True):
+        head.build(block.output.shape)
+        keep_output(block)
+    compute_loss = model.compute_loss
+
+    def compute_supervised_loss(x, y, y_pred, sample_weight=None, training=True):
+        loss = compute_loss(x, y, y_pred, sample_weight, training=training)
+        for level, (block, head) in enumerate(zip(blocks, model.heads, strict=True)):
+            masks = head(features[block.name])
+            masks = keras.ops.image.resize(masks, keras.ops.shape(y)[1:3])
+            loss += model.loss(y, masks) / 2 ** (level + 1)
+        return loss
+
+    model.compute_loss = compute_supervised_loss
 
 
 if __name__ == "__main__":
