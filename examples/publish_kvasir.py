@@ -23,7 +23,7 @@ from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
 from keras_pamunet.data import Cache, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
-from keras_pamunet.training import train
+from keras_pamunet.training import RECIPES, train
 
 SPLIT = "effisegnet"
 # What `train` is told for each preset.
@@ -141,11 +141,9 @@ def publish(
 
     if add:
         metadata = json.loads((hub / name / "metadata.json").read_text("utf-8"))
+        check_recipe(arguments, metadata["training"])
         earlier = metadata["seeds"]
     train_seeds(name)
-    if add:
-        for run in trained:
-            check_recipe(settings_of(runs / run), metadata["training"])
     if compare:
         train_seeds(f"{name}_plain", attention=None, key_stride=1)
     reached = earlier | trained
@@ -159,8 +157,12 @@ def publish(
     changes = CHANGES.get(name, {"1.0.0": "First release."})
     metadata |= {"name": name, "version": list(changes)[-1], "changelog": changes}
     metadata["seeds"] = reached
-    model.save_to_preset(hub / name, metadata, card_of(metadata), half=True)
-    check_half(hub / name, test, metadata["metrics"]["network size"])
+    card = card_of(metadata)
+    halved = runs / f"{name}_half"
+    model.save_to_preset(halved, metadata, card, half=True)
+    # A preset that does not stand this shall not take the place of the old one.
+    check_half(halved, test, metadata["metrics"])
+    model.save_to_preset(hub / name, metadata, card, half=True)
 
 
 def measure(
@@ -206,13 +208,20 @@ def settings_of(folder: Path) -> dict:
     return {**settings, "data": "kvasir-seg"}
 
 
-def check_recipe(one: dict, other: dict) -> None:
-    """Makes sure that two runs differ by their seeds alone."""
-    differ = {k for k in one | other if one.get(k) != other.get(k)} - {"seed"}
-    if differ:
+def check_recipe(arguments: dict, published: dict) -> None:
+    """Makes sure that other seeds will be trained as the published ones were."""
+    arguments = RECIPES[arguments.get("recipe", "default")] | arguments
+    if "encoder_weights" in arguments:
+        arguments["encoder_weights"] = Path(arguments["encoder_weights"]).name
+    published = published | published["model"]
+    other = [
+        f"{key}={value!r}, not {published.get(key)!r}"
+        for key, value in arguments.items()
+        if value != published.get(key)
+    ]
+    if other:
         raise SystemExit(
-            "Expected seeds of the recipe that was published. Other: "
-            + ", ".join(f"{k}={one.get(k)!r}, not {other.get(k)!r}" for k in differ)
+            f"Expected the recipe that was published. Other: {', '.join(other)}"
         )
 
 
@@ -251,9 +260,9 @@ def of_kind(reached: dict[str, dict], kind: str) -> dict[str, dict]:
 
 
 def scores_of(folder: Path, validation: Cache) -> dict:
-    test = json.loads((folder / "metrics.json").read_text("utf-8"))["summary"]
-    found = evaluate(load_model(folder), validation)["summary"]
-    return {"validation_dice": found["dice"], "test": test}
+    test = json.loads((folder / "metrics.json").read_text("utf-8"))
+    found = evaluate(load_model(folder), validation, flips=test["flips"])["summary"]
+    return {"validation_dice": found["dice"], "test": test["summary"]}
 
 
 def spread(kind: str, seeds: Iterable[dict]) -> list[str]:
@@ -272,13 +281,15 @@ def row(title: str, scores: dict) -> str:
     return f"| {title} | {figures} |"
 
 
-def check_half(folder: Path, pairs: Cache, summary: dict) -> None:
+def check_half(folder: Path, pairs: Cache, scores: dict) -> None:
     """Makes sure that half precision has not changed the scores."""
-    stored = evaluate(PAMUNet.from_preset(folder), pairs, flips=False)["summary"]
-    for name in SCORES:
-        change = abs(stored[name] - summary[name])
-        if change > HALF_TOLERANCE:
-            raise SystemExit(f"{name} has changed by {change} in half precision")
+    model = PAMUNet.from_preset(folder)
+    for how in ("network size", "network size, mean of flips"):
+        stored = evaluate(model, pairs, flips="flips" in how)["summary"]
+        for name in SCORES:
+            change = abs(stored[name] - scores[how][name])
+            if change > HALF_TOLERANCE:
+                raise SystemExit(f"{name} has changed by {change} in half precision")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,16 @@ def read_metadata(preset):
     return json.loads((preset / hub.METADATA).read_text())
 
 
+def test_quickstart(capsys, monkeypatch):
+    fit = keras.Model.fit
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda *a, **k: fit(*a, **{**k, "epochs": 1})
+    )
+    runpy.run_path(str(EXAMPLES / "quickstart.py"))
+    score = capsys.readouterr().out.splitlines()[-1].rpartition(": ")[2]
+    assert 0 <= float(score) <= 1
+
+
 def test_publish(folder, tmp_path, monkeypatch):
     """On twelve drawn images, in place of Kvasir-SEG."""
     monkeypatch.setattr(training, "_compile", compile_untraced)
@@ -81,7 +91,7 @@ def test_publish(folder, tmp_path, monkeypatch):
     (out / "tiny" / hub.METADATA).write_text(json.dumps(metadata))
     elsewhere = tmp_path / "elsewhere"
     publish("tiny", str(folder), "imagenet", 1, [1, 2], elsewhere, out, add=True)
-    assert [path.name for path in elsewhere.iterdir()] == ["tiny-2"]
+    assert sorted(x.name for x in elsewhere.iterdir()) == ["tiny-2", "tiny_half"]
     added = read_metadata(out / "tiny")
     assert list(added["seeds"]) == [*metadata["seeds"], "tiny-2"]
     assert added["training"] == metadata["training"]
@@ -89,6 +99,14 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert all(map(np.array_equal, kept, model.get_weights()))
     card = (out / "tiny" / hub.CARD).read_text()
     assert "Of 3 seed(s)" in card and "without attention" in card
+    publish.__globals__.update(HALF_TOLERANCE=-1)
+    with pytest.raises(SystemExit, match="half precision"):
+        publish("tiny", str(folder), "imagenet", 1, [0], runs, out)
+    assert read_metadata(out / "tiny") == added  # Not replaced.
+    publish.__globals__.update(HALF_TOLERANCE=1)
+    with pytest.raises(SystemExit, match="epochs=2, not 1$"):  # Before it trains.
+        publish("tiny", str(folder), "imagenet", 2, [3], elsewhere, out, add=True)
+    assert not (elsewhere / "tiny-3").exists()
     larger = {"size": 48, "weights": str(out / "tiny"), "epochs": 9}
     publish.__globals__.update(PRESETS={"larger": larger})
     publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
