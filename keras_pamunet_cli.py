@@ -629,14 +629,12 @@ def _do_without_keras():
 
 
 def _count(model, size):
-    import keras
-
-    from keras_pamunet import models
     from keras_pamunet.analysis.complexity import count
+    from keras_pamunet.models import load_file, load_model
 
     # Any model of Keras can be counted, and one is known by its file's ending.
     is_file = model.endswith(".keras") and Path(model).is_file()
-    network = (keras.saving if is_file else models).load_model(model)
+    network = (load_file if is_file else load_model)(model)
     one_input = len(getattr(network, "inputs", None) or ()) == 1
     shape = _image_shape(network, size) if one_input else None
     return {"input_shape": shape, **count(network, shape)}

@@ -92,10 +92,11 @@ def evaluate(
             name = source.names[len(rows)]
             row = {scorer.name: float(score) for scorer, score in zip(scorers, row)}
             rows.append({"name": name, **row})
-        predictions += [
-            to_labels(image, image.shape[:2], model.activation)
-            for image in np.asarray(probabilities)
-        ]
+        if output is not None:  # To draw some.
+            predictions += [
+                to_labels(image, image.shape[:2], model.activation)
+                for image in np.asarray(probabilities)
+            ]
     summary = {
         scorer.name: float(np.mean([row[scorer.name] for row in rows]))
         for scorer in scorers
@@ -107,8 +108,8 @@ def evaluate(
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("[0-9]*_*.png"):
-            old.unlink()
+        record = Path(output) / "metrics.json"
+        _remove_pictures(folder, record)
         worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
         picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
         chosen = [worst_first[rank] for rank in picks]
@@ -125,11 +126,27 @@ def evaluate(
                 seen,
                 f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
             )
-            name = rows[index]["name"].replace("/", "_")  # volume-3/0042, a slice.
-            Image.fromarray(picture).save(folder / f"{rank + 1:03}_{name}.png")
+            name = _file_name(rows[index]["name"])
+            Image.fromarray(picture).save(folder / f"{rank + 1:03}_{name}")
         text = json.dumps(result, indent=1, ensure_ascii=False)
-        replace_text(Path(output) / "metrics.json", text + "\n")
+        replace_text(record, text + "\n")
     return result
+
+
+def _remove_pictures(folder, record):
+    """Removes the pictures of the evaluation before, and no others."""
+    try:
+        images = json.loads(record.read_text("utf-8"))["images"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return  # There was none, or the record is of something else.
+    names = {_file_name(row["name"]) for row in images}
+    for old in folder.glob("[0-9]*_*.png"):
+        if old.name.partition("_")[2] in names:
+            old.unlink()
+
+
+def _file_name(name):
+    return f"{name.replace('/', '_')}.png"  # volume-3/0042, a slice.
 
 
 def _predict_batches(model, source, batch_size, flips):

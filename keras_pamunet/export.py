@@ -16,7 +16,7 @@ import rich.progress
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
-from keras_pamunet.inference import fit_image, to_labels
+from keras_pamunet.inference import fit_image, make_folder, to_labels
 from keras_pamunet.layers import Conv2D, InvertedResidual
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.onnx_model import METADATA, OnnxModel
@@ -72,8 +72,9 @@ def export(
         FileExistsError: if the file is there.
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
         OSError: if the file cannot be written.
-        ValueError: if the model cannot be converted, or the difference is above the
-            tolerance. The file is not written then.
+        ValueError: if the file's name has another ending, the model cannot be
+            converted, or the difference is above the tolerance. The file is not
+            written then.
     """
     output = Path(output)
     if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -81,6 +82,8 @@ def export(
             f"Export needs {', '.join(missing)}. Install what is missing: pip install "
             "'keras-pamunet[export,tensorflow]'"
         )
+    if output.suffix != ".onnx":
+        raise ValueError(f"Expected the name of an .onnx file. Received: {output}")
     if output.exists() and not overwrite:
         raise FileExistsError(
             f"Expected a new file. Received: {output}, which exists. Name another, or "
@@ -91,7 +94,7 @@ def export(
     shape = (*(size or model.input_shape[1:3]), model.input_shape[3])
     model = model.adapted(input_shape=shape, dtype="float32")
     images = _images(model, data, split, part)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
         on_tensorflow = keras.backend.backend() == "tensorflow"
@@ -190,8 +193,13 @@ def _convert_elsewhere(model, output, batch_size):
         text=True,
     )
     if done.returncode:
-        message = done.stderr.rpartition("\nValueError: ")[2].strip()
-        raise ValueError(message or f"TensorFlow's process ended: {done.returncode}")
+        _, found, message = done.stderr.rpartition("\nValueError: ")
+        if not found:
+            message = (
+                "TensorFlow's process could not convert the model. It ended with "
+                f"{done.returncode} and said: {done.stderr[-2000:]}"
+            )
+        raise ValueError(message.strip())
 
 
 def _images(model, data, split, part):

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,11 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"there: {', '.join(missing)}"
         )
     metadata = _read_json(folder / METADATA)
+    published = metadata.get("sha256")
     for name in HASHED:
-        if metadata.get("sha256", {}).get(name) != _hash(folder / name):
+        if not isinstance(published, dict) or published.get(name) != _hash(
+            folder / name
+        ):
             raise ValueError(
                 f"{folder / name} is not the file that was published: its SHA-256 is "
                 f"not that of {METADATA}. It was cut or altered; get the preset anew."
@@ -143,7 +147,7 @@ def write(
         ValueError: if the folder holds something else.
         OSError: if it cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # A link stays one.
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if held and METADATA not in held or held - {*HASHED, METADATA, CARD}:
         raise ValueError(
@@ -167,7 +171,7 @@ def write(
             os.replace(folder, old)
             try:
                 os.replace(new, folder)
-            except OSError:
+            except BaseException:  # Ctrl-C, too.
                 os.replace(old, folder)
                 raise
             shutil.rmtree(old)
@@ -212,5 +216,6 @@ def _read_json(path):
 
 
 def _write_json(path, content):
-    text = json.dumps(content, indent=1, ensure_ascii=False)
+    to_plain = methodcaller("item")  # Of a number of NumPy.
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=to_plain)
     path.write_text(text + "\n", "utf-8")

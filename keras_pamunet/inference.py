@@ -1,6 +1,7 @@
 """Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ def predict(
     Raises:
         FileNotFoundError: if there is no such file or folder.
         FileExistsError: if the mask of a single image is there.
+        OSError: if the folder cannot be written.
         ValueError: names the images that could not be read or have another number
             of channels than the model takes; the others are done all the same. Also
             if a mask would take the place of an image or of another mask.
@@ -57,7 +59,7 @@ def predict(
     _check_targets(files, output)
     targets = {path: output / f"{path.stem}.png" for path in files}
     kept = masks_to_keep(targets.values(), images.is_file(), overwrite)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     written, problems = [], []
     for path in rich.progress.track(
         [path for path in files if targets[path] not in kept],
@@ -99,6 +101,22 @@ def masks_to_keep(masks: Iterable[Path], single: bool, overwrite: bool) -> list[
             "Name another, or overwrite it (--overwrite)."
         )
     return kept
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and fails before long work if nothing can be written there.
+
+    Raises:
+        OSError: in that case.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"Expected a folder that can be written. Received: {folder} "
+            f"({error.strerror}). Name another."
+        ) from error
 
 
 @contextmanager

@@ -56,10 +56,15 @@ class OnnxModel:
             raise ValueError(
                 f"Expected a model exported by keras_pamunet. Received: {path}"
             )
-        held = json.loads(held)
-        self.num_classes = held["num_classes"]
-        self.activation = held["activation"]
-        self.input_range = tuple(held["input_range"])
+        try:
+            held = json.loads(held)
+            self.num_classes = held["num_classes"]
+            self.activation = held["activation"]
+            self.input_range = tuple(held["input_range"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"Cannot load {path}; what it says of its model was altered: {error!r}"
+            ) from error
         (self._input,) = self._session.get_inputs()
         self.input_shape = tuple(
             side if isinstance(side, int) else None for side in self._input.shape

@@ -160,11 +160,13 @@ def tune(
         raise ValueError("Expected no `trials` with tuner='hyperband'.")
     if trials is None:
         trials = 12
-    if trials < 1:
-        raise ValueError(
-            "Invalid value for argument `trials`. Expected a positive number. "
-            f"Received: trials={trials!r}"
-        )
+    numbers = {"trials": trials, "epochs": epochs, "batch_size": batch_size}
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ValueError(
+                f"Invalid value for argument `{name}`. Expected a positive number. "
+                f"Received: {name}={value!r}"
+            )
     if size is None:
         size = 64 if str(data) == "phantom" else 128
     parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)

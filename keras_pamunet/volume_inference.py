@@ -17,6 +17,7 @@ from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, window_limits
 from keras_pamunet.inference import (
     input_size,
+    make_folder,
     masks_to_keep,
     predict_flips,
     to_labels,
@@ -116,7 +117,7 @@ def predict_volumes(
     limits = _limits(model, window)
     targets = _targets(Path(volumes), Path(output))
     kept = masks_to_keep(targets.values(), Path(volumes).is_file(), overwrite)
-    _make_folder(next(iter(targets.values())).parent)
+    make_folder(next(iter(targets.values())).parent)
     written, problems = [], []
     for path, target in targets.items():
         if target in kept:
@@ -194,18 +195,6 @@ def _targets(volumes, output):
                 f"Expected another place for the masks. Received: {target}, a volume"
             )
     return targets
-
-
-def _make_folder(folder):
-    """Fails before hours of work if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(
-            "Expected a folder for the masks that can be written. Received: "
-            f"{folder} ({error.strerror}). Name another."
-        ) from error
 
 
 def _predict_file(path, target, model, limits, preview, progress, flips):

@@ -194,11 +194,26 @@ def test_operation_that_onnx_lacks(tmp_path, monkeypatch, model):
 
 
 @pytest.mark.skipif(TENSORFLOW, reason="converts in its own process")
-def test_conversion_that_fails_elsewhere(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(export, "CONVERT", "raise ValueError('no such thing')")
-    with pytest.raises(ValueError, match="^no such thing$"):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise ValueError('no such thing')", "^no such thing$"),
+        ("import os; os.write(2, b'a log'); os.kill(os.getpid(), 9)", "-9.*a log$"),
+    ],
+)
+def test_conversion_that_fails_elsewhere(tmp_path, monkeypatch, model, code, message):
+    monkeypatch.setattr(export, "CONVERT", code)
+    with pytest.raises(ValueError, match=message):
         export.export(model, tmp_path / "model.onnx", progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_unfit_outputs(tmp_path, model):
+    with pytest.raises(ValueError, match="name of an .onnx file. Received: .*model$"):
+        export.export(model, tmp_path / "model")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="can be written.*file .File exists"):
+        export.export(model, tmp_path / "file" / "model.onnx")
 
 
 def test_missing_requirements(tmp_path, monkeypatch, model):
@@ -223,6 +238,10 @@ def test_damaged_files(tmp_path, exported):
     graph = onnx.load(exported[0])
     (entry,) = graph.metadata_props
     assert entry.key == METADATA
+    entry.value = "{}"
+    onnx.save(graph, path)
+    with pytest.raises(ValueError, match="what it says of its model was altered"):
+        OnnxModel(path)
     del graph.metadata_props[:]
     onnx.save(graph, path)
     with pytest.raises(ValueError, match="exported by keras_pamunet"):

@@ -79,6 +79,24 @@ def test_names(preset, monkeypatch):
     assert PAMUNet.from_preset("preset").expansion == 1
 
 
+def test_encoder_weights_of_a_preset_are_not_read(preset):
+    config = json.loads((preset / hub.CONFIG).read_text())
+    config["encoder_weights"] = str(preset / "nosuch.weights.h5")
+    (preset / hub.CONFIG).write_text(json.dumps(config))
+    sign(preset)
+    assert PAMUNet.from_preset(preset, load_weights=False).expansion == 1
+
+
+def test_numbers_of_numpy(tmp_path):
+    limits = np.uint8([0, 200])
+    model = PAMUNet((17, 17, 1), expansion=1, attention=None, input_range=limits)
+    scaling = next(x for x in model.layers if isinstance(x, keras.layers.Rescaling))
+    assert (scaling.scale, scaling.offset) == (0.01, -1)
+    model.save_to_preset(tmp_path / "preset", {"dice": np.float32(0.5)})
+    config, metadata = hub.read(tmp_path / "preset")
+    assert config["input_range"] == [0, 200] and metadata["dice"] == 0.5
+
+
 def test_half_precision(tmp_path, model):
     model.save_to_preset(tmp_path / "half", half=True)
     loaded = PAMUNet.from_preset(tmp_path / "half")
@@ -153,6 +171,10 @@ def sign(folder):
         (lambda folder: (folder / hub.METADATA).unlink(), "there: metadata.json"),
         (lambda folder: (folder / hub.METADATA).write_text("{"), "Cannot read"),
         (lambda folder: (folder / hub.METADATA).write_text("[]"), "JSON object"),
+        (
+            lambda folder: (folder / hub.METADATA).write_text('{"sha256": null}'),
+            "not the file that was published",
+        ),
     ],
 )
 def test_damaged_presets(preset, damage, message):
@@ -209,6 +231,14 @@ def test_replaced(preset, model):
     assert list(preset.parent.iterdir()) == [preset]
 
 
+def test_link_to_a_preset(preset, model):
+    link = preset.with_name("link")
+    link.symlink_to(preset)
+    model.save_to_preset(link, {"about": "another"})
+    assert json.loads((preset / "metadata.json").read_text())["about"] == "another"
+    assert link.is_symlink() and len(list(preset.parent.iterdir())) == 2
+
+
 def test_no_preset_is_replaced(tmp_path, model):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="a new folder, or one that holds a preset"):
@@ -222,17 +252,18 @@ def test_no_other_file_is_lost(preset, model):
     assert (preset / "model.onnx").exists()
 
 
-def test_old_preset_stays(preset, model, monkeypatch):
+@pytest.mark.parametrize("kind", [PermissionError, KeyboardInterrupt])
+def test_old_preset_stays(preset, model, monkeypatch, kind):
     before = {path.name: path.read_bytes() for path in preset.iterdir()}
     replace = os.replace
 
     def fail_for_the_new(source, target):
         if target == preset and not source.name.endswith("-old"):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            raise kind("no")
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail_for_the_new)
-    with pytest.raises(OSError, match="Permission denied"):
+    with pytest.raises(kind, match="no"):
         model.save_to_preset(preset)
     assert {path.name: path.read_bytes() for path in preset.iterdir()} == before
     assert list(preset.parent.iterdir()) == [preset]

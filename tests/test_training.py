@@ -174,9 +174,12 @@ def test_evaluate(folder, tmp_path, model):
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     worst = source.names[int(np.argmin(scores))].replace("/", "_")
     assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
-    (tmp_path / "pictures" / "1000_case.png").touch()
+    own = tmp_path / "pictures" / "2024_trip.png"
+    own.touch()
+    (tmp_path / "pictures" / f"1000_{worst}.png").touch()
     evaluate(model, source, tmp_path, pictures=1, progress=False)
-    assert len(list((tmp_path / "pictures").iterdir())) == 1
+    assert own.exists() and len(list(own.parent.iterdir())) == 2
+    own.unlink()
     evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
     panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
     assert panels.shape == (256 + 22, 4 * (256 + 4), 3)
@@ -287,6 +290,9 @@ def test_predict_keeps_images(folder, tmp_path, model):
     (images / "case 00.png").write_bytes(before[images / "case 01.png"])
     with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
         predict(model, images, tmp_path / "masks", progress=False)
+    (images / "case 00.png").unlink()
+    with pytest.raises(OSError, match="can be written. Received: .*File exists"):
+        predict(model, images, images / "case 01.png", progress=False)
 
 
 def test_load_errors(tmp_path):

@@ -195,8 +195,9 @@ def test_mistakes_do_not_take_the_folder(folder, tmp_path):
     settings = {**SMALL, "search": ("attention",), "encoder_weights": "nowhere.h5"}
     with pytest.raises(ValueError, match="nowhere.h5"):
         tuning.tune(folder, tmp_path / "search", **settings)
-    with pytest.raises(ValueError, match="trials=0"):
-        tuning.tune(folder, tmp_path / "search", **{**SMALL, "trials": 0})
+    for name in ("trials", "epochs", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name}=0"):
+            tuning.tune(folder, tmp_path / "search", **{**SMALL, name: 0})
     assert not list((tmp_path / "search").iterdir())
 
 

@@ -20,7 +20,13 @@ def load_model(model: str | Path) -> PAMUNet:
     """
     for file in (Path(model), Path(model, "model.keras")):
         if file.is_file() and file.suffix == ".keras":
-            return _load_file(file)
+            network = load_file(file)
+            if not isinstance(network, PAMUNet):
+                raise ValueError(
+                    f"Expected a PAMUNet in {file}. Received: a "
+                    f"{type(network).__name__}"
+                )
+            return network
     try:
         folder = hub.find(model)
     except ValueError as error:
@@ -28,13 +34,13 @@ def load_model(model: str | Path) -> PAMUNet:
     return PAMUNet.from_preset(folder)
 
 
-def _load_file(path):
+def load_file(path: str | Path) -> keras.Model:
+    """Loads any model of Keras from a `.keras` file.
+
+    Raises:
+        ValueError: if the file is damaged, or holds a layer that is not known.
+    """
     try:
-        network = keras.saving.load_model(path)
+        return keras.saving.load_model(path)
     except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
         raise ValueError(f"Cannot load {path}; it may be damaged: {error}") from error
-    if not isinstance(network, PAMUNet):
-        raise ValueError(
-            f"Expected a PAMUNet in {path}. Received: a {type(network).__name__}"
-        )
-    return network

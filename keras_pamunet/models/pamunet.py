@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_pamunet import hub, metrics
@@ -145,7 +146,8 @@ class PAMUNet(keras.Model):
                 "Invalid value for argument `input_shape`. Expected (height, width, "
                 f"channels). Received: input_shape={input_shape!r}"
             )
-        low, high = input_range
+        # Numbers of NumPy would wrap around, and not go into JSON.
+        low, high = np.asarray(input_range).tolist()
         if not low < high:
             raise ValueError(
                 "Invalid value for argument `input_range`. Expected (lowest, "
@@ -365,6 +367,7 @@ class PAMUNet(keras.Model):
         """
         folder = hub.find(preset)
         config, _ = hub.read(folder)
+        config["encoder_weights"] = None  # No preset has a file read, or downloaded.
         try:
             published = cls(**config)
             if load_weights:
