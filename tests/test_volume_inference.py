@@ -1,6 +1,9 @@
 """Masks of CT volumes, on a few small ones."""
 
+import tempfile
 import tracemalloc
+from functools import partial
+from pathlib import Path
 
 import keras
 import nibabel
@@ -294,6 +297,18 @@ def test_unfit_volumes(model, shape):
     image = nibabel.Nifti1Image(np.zeros(shape, "int16"), AFFINE)
     with pytest.raises(ValueError, match="a volume of three axes. Received: shape"):
         predict_volume(image, model)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk(tmp_path, model, monkeypatch):
+    full = partial(open, "/dev/full", "r+b", buffering=0)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    image = nibabel.Nifti1Image(np.zeros((12, 10, 5), "int16"), AFFINE)
+    with pytest.raises(OSError, match="temporary files is full: .*TMPDIR"):
+        predict_volume(image, model)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    with pytest.raises(ValueError, match="read .*ct.nii.gz: .*is full: .*TMPDIR"):
+        predict_volume(tmp_path / "ct.nii.gz", model)
 
 
 def test_real_volume(model):

@@ -1,12 +1,14 @@
+import errno
 import gzip
 import io
 import shutil
 import tempfile
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -228,11 +230,30 @@ def _stored(image):
     path = image.get_filename()
     if path is None or path.endswith(".nii"):
         return data.get_unscaled()
-    with tempfile.TemporaryFile() as file:
+    with temporary_file() as file:
         with ImageOpener(path) as compressed:
             shutil.copyfileobj(compressed, file)
         file.seek(0)
         return type(image).from_stream(file).dataobj.get_unscaled()
+
+
+@contextmanager
+def temporary_file() -> Iterator[BinaryIO]:
+    """A file without a name, in `TMPDIR`.
+
+    Raises:
+        OSError: says where that is, if it is full.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            f"The folder of temporary files is full: {tempfile.gettempdir()}. Name a "
+            "larger one in TMPDIR."
+        ) from error
 
 
 def _not_nifti(received):
