@@ -114,10 +114,10 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     metadata = _read_json(folder / METADATA)
     published = metadata.get("sha256")
+    if not isinstance(published, dict):
+        published = {}
     for name in HASHED:
-        if not isinstance(published, dict) or published.get(name) != _hash(
-            folder / name
-        ):
+        if published.get(name) != _hash(folder / name):
             raise ValueError(
                 f"{folder / name} is not the file that was published: its SHA-256 is "
                 f"not that of {METADATA}. It was cut or altered; get the preset anew."
