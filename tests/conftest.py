@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from zipfile import ZipFile
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +16,12 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """A test that fails shall fail again."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture

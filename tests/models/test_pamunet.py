@@ -108,9 +108,10 @@ def test_deep_images_in_half_precision():
 
 @pytest.mark.parametrize("attention", ["luong"] if JAX else EXPECTED)
 def test_fit(rng, attention):
-    """As it comes from the constructor, but for gamma; every weight learns."""
+    """As it comes from the constructor, but for gamma and rate; every weight learns."""
     model = PAMUNet((64, 64, 3), attention=attention)
     model.optimizer.weight_decay = None  # Which changes weights without gradients.
+    model.optimizer.learning_rate = 1.0  # A gamma of 1 has no room for tiny steps.
     model.compile(
         optimizer=model.optimizer,
         loss="binary_crossentropy",
