@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import rich.progress
@@ -71,7 +72,7 @@ def evaluate(
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
-    rows, predictions = [], []
+    rows, pngs = [], []
     if isinstance(source, Cache):
         batches = _predict_batches(model, source, batch_size, flips)
     else:
@@ -92,11 +93,10 @@ def evaluate(
             name = source.names[len(rows)]
             row = {scorer.name: float(score) for scorer, score in zip(scorers, row)}
             rows.append({"name": name, **row})
-        if output is not None:  # To draw some.
-            predictions += [
-                to_labels(image, image.shape[:2], model.activation)
-                for image in np.asarray(probabilities)
-            ]
+        if output is not None:  # To draw some. As labels many would need gigabytes.
+            for image in np.asarray(probabilities):
+                labels = to_labels(image, image.shape[:2], model.activation)
+                pngs.append(cv2.imencode(".png", labels)[1])
     summary = {
         scorer.name: float(np.mean([row[scorer.name] for row in rows]))
         for scorer in scorers
@@ -122,7 +122,7 @@ def evaluate(
             picture = comparison(
                 to_rgb(image, model.input_range),
                 truth,
-                predictions[index],
+                cv2.imdecode(pngs[index], cv2.IMREAD_UNCHANGED),
                 seen,
                 f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
             )

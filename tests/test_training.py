@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import keras
@@ -219,6 +220,28 @@ def test_evaluate_full_size(folder, tmp_path, model):
     assert len(list((tmp_path / "pictures").iterdir())) == 8
 
 
+def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
+    """Those of a large set, at full size, would not fit in memory."""
+    side = 1000
+    labels = np.eye(side, dtype="uint8")
+
+    class Large(Phantom):
+        def read(self, index):
+            super().read(index)  # Which knows how many there are.
+            return np.zeros((side, side, 3), "uint8"), labels
+
+    def peak(count):
+        tracemalloc.start()
+        evaluate(model, Large(count), tmp_path, pictures=1, progress=False)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr("keras_pamunet.evaluation.predict_image", lambda *_: labels)
+    peak(1)
+    assert peak(12) - peak(2) < 5 * side**2
+
+
 def test_evaluate_other_channels(folder, model):
     source = Cache(Folder(folder, channels=1), (32, 32))
     with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
@@ -242,8 +265,16 @@ def test_attention_map(rng, model, monkeypatch):
     _, scores = gate(skip, up, return_attention_scores=True)
     expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
     np.testing.assert_allclose(maps, expected, rtol=1e-5)
-    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 1500)
+    scores_of, parts = type(gate).scores, []
+
+    def some_scores(*arguments):
+        parts.append(scores_of(*arguments))
+        return parts[-1]
+
+    monkeypatch.setattr(type(gate), "scores", some_scores)
+    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 300)
     np.testing.assert_allclose(attention_map(model, images, 1), expected, rtol=1e-5)
+    assert max(np.size(part) for part in parts) == 4 * 64  # Not a row of queries.
     with pytest.raises(ValueError, match="'attention_4'. Its gates are: attention_3"):
         attention_map(model, images, level=4)
 

@@ -159,15 +159,16 @@ def _all_gates(model):
 def _mean_scores(gate, skip, source):
     if isinstance(gate, AdditiveAttention):
         return _scores(gate, skip, source)[0, ..., 0]
-    rows, columns = skip.shape[1:3]
-    # A few rows of queries at a time: all the scores would not fit in memory.
+    # A few queries at a time: all the scores would not fit in memory.
+    queries = ops.reshape(skip, (1, -1, 1, skip.shape[-1]))
+    count = queries.shape[1]
     height, width = (-(-side // gate.key_stride) for side in source.shape[1:3])
-    step = max(MAX_SCORES // (columns * height * width), 1)
+    step = max(MAX_SCORES // (height * width), 1)
     total = sum(
-        _scores(gate, skip[:, row : row + step], source).sum(axis=1)
-        for row in range(0, rows, step)
+        _scores(gate, queries[:, first : first + step], source).sum(axis=1)
+        for first in range(0, count, step)
     )
-    return total.reshape(height, width) / (rows * columns)
+    return total.reshape(height, width) / count
 
 
 def _scores(gate, skip, source):
