@@ -12,7 +12,9 @@ each, one after the other.
 """
 
 import argparse
+import itertools
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
-from keras_pamunet.data import Cache, open_splits
+from keras_pamunet.batch_statistics import estimate_batch_statistics
+from keras_pamunet.data import Cache, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.training import RECIPES, train
@@ -32,12 +35,15 @@ PRESETS = {
     "pamunet_kvasir_seg_256": {
         "size": 256,
         "key_stride": 4,
-        "weights": "pamunet_kvasir_seg",
-        "epochs": 14,
+        "weights": "pamunet_kvasir_seg_256",  # The version before.
+        "epochs": 12,
         "learning_rate": 5e-4,
     },
     "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},
 }
+# Those whose weights are averaged with the ones they were trained from (WiSE-FT,
+# Wortsman et al., 2022).
+AVERAGED = {"pamunet_kvasir_seg_256"}
 # What is new in each version; the last one is what this program makes.
 CHANGES = {
     "pamunet_kvasir_seg": {
@@ -48,8 +54,10 @@ CHANGES = {
     "pamunet_kvasir_seg_256": {
         "1.0.0": "First release.",
         "1.1.0": "Batch statistics of images that are not augmented.",
+        "1.2.0": "Trained on for 12 epochs, and averaged with the weights before.",
     },
 }
+BATCH_SIZE = 16
 NUMBERS = ("size", "recipe", "epochs", "learning_rate")
 HALF_TOLERANCE = 0.0005
 SCORES = ("dice", "iou", "recall", "precision")
@@ -128,8 +136,8 @@ def publish(
         arguments["encoder_weights"] = encoder_weights
     parts = open_splits(data, SPLIT)
     sizes = (arguments["size"],) * 2
-    validation = Cache(parts["validation"], sizes)
-    trained, earlier = {}, {}
+    validation, test = (Cache(parts[part], sizes) for part in ("validation", "test"))
+    folders, trained, earlier = {}, {}, {}
 
     def train_seeds(kind, **changes):
         for seed in seeds:
@@ -137,7 +145,12 @@ def publish(
             if folder.name in earlier:
                 continue
             train(data, folder, SPLIT, seed=seed, **arguments | changes)
-            trained[folder.name] = scores_of(folder, validation)
+            run = folder.name
+            if name in AVERAGED:
+                pairs = Cache(parts["train"], sizes)
+                folder = average(folder, arguments["weights"], pairs, test)
+            folders[run] = folder
+            trained[run] = scores_of(folder, validation)
 
     if add:
         metadata = json.loads((hub / name / "metadata.json").read_text("utf-8"))
@@ -148,10 +161,10 @@ def publish(
         train_seeds(f"{name}_plain", attention=None, key_stride=1)
     reached = earlier | trained
     best = max(of_kind(reached, name), key=lambda x: reached[x]["validation_dice"])
-    test = Cache(parts["test"], sizes)
     if best in trained:
-        model = load_model(runs / best)
-        metadata = measure(model, runs / best, parts["test"], test, validation)
+        model = load_model(folders[best])
+        metadata = measure(model, folders[best], parts["test"], test, validation)
+        metadata["training"]["averaged"] = name in AVERAGED
     else:
         model = PAMUNet.from_preset(hub / name)
     changes = CHANGES.get(name, {"1.0.0": "First release."})
@@ -163,6 +176,30 @@ def publish(
     # A preset that does not stand this shall not take the place of the old one.
     check_half(halved, test, metadata["metrics"])
     model.save_to_preset(hub / name, metadata, card, half=True)
+
+
+def average(folder: Path, start: str, pairs: Cache, test: Cache) -> Path:
+    """A folder in that of a run, of its weights averaged with those it started from."""
+    averaged = folder / "averaged"
+    if not (averaged / "metrics.json").exists():
+        model = load_model(folder)
+        before = load_model(start).adapted(input_shape=model.input_shape[1:])
+        model.set_weights(
+            [
+                (one + other) / 2
+                for one, other in zip(before.get_weights(), model.get_weights())
+            ]
+        )
+        batches = pipeline(pairs, BATCH_SIZE, shuffle=True, repeat=True)
+        count = max(len(pairs) // BATCH_SIZE, 1)
+        estimate_batch_statistics(
+            model, (images for images, _ in itertools.islice(batches, count))
+        )
+        averaged.mkdir(exist_ok=True)
+        model.save(averaged / "model.keras")
+        shutil.copy(folder / "config.json", averaged)
+        evaluate(model, test, averaged)
+    return averaged
 
 
 def measure(
@@ -230,6 +267,10 @@ def card_of(metadata: dict) -> str:
     start = "random weights"
     if settings["weights"]:
         start = f"the weights of `{settings['weights']}`"
+        if settings["weights"] == name:
+            start += ", the version before"
+        if settings["averaged"]:
+            start += ", and averaged with them"
     elif "encoder_weights" in settings["model"]:
         start = "ImageNet weights of the encoder"
     rows = [row(how, summary) for how, summary in metadata["metrics"].items()]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_pamunet import PAMUNet, hub, training
+from keras_pamunet.models import load_model
 from tests.test_training import compile_untraced
 
 pytestmark = pytest.mark.skipif(
@@ -104,7 +105,15 @@ def test_publish(folder, tmp_path, monkeypatch):
         publish("tiny", str(folder), "imagenet", 2, [3], elsewhere, out, add=True)
     assert not (elsewhere / "tiny-3").exists()
     larger = {"size": 48, "weights": str(out / "tiny"), "epochs": 9}
-    publish.__globals__.update(PRESETS={"larger": larger})
+    publish.__globals__.update(PRESETS={"larger": larger}, AVERAGED={"larger"})
     publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
-    assert PAMUNet.from_preset(out / "larger").input_shape == (None, 48, 48, 3)
-    assert "from\nthe weights of" in (out / "larger" / hub.CARD).read_text()
+    published = PAMUNet.from_preset(out / "larger")
+    assert published.input_shape == (None, 48, 48, 3)
+    card = (out / "larger" / hub.CARD).read_text()
+    assert "from\nthe weights of" in card and "averaged with them" in card
+    after = load_model(runs / "larger-0")
+    for one, two, mean in zip(
+        *(x.trainable_weights for x in (model, after, published))
+    ):
+        expected = (np.array(one) + np.array(two)) / 2
+        np.testing.assert_allclose(mean, expected, rtol=2e-3, atol=1e-4)
