@@ -104,7 +104,8 @@ def test_publish(folder, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="epochs=2, not 1$"):  # Before it trains.
         publish("tiny", str(folder), "imagenet", 2, [3], elsewhere, out, add=True)
     assert not (elsewhere / "tiny-3").exists()
-    larger = {"size": 48, "weights": str(out / "tiny"), "epochs": 9}
+    larger = {"size": 48, "recipe": "paper", "learning_rate": 0.1}
+    larger["weights"] = str(out / "tiny")
     publish.__globals__.update(PRESETS={"larger": larger}, AVERAGED={"larger"})
     publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
     published = PAMUNet.from_preset(out / "larger")
@@ -112,8 +113,11 @@ def test_publish(folder, tmp_path, monkeypatch):
     card = (out / "larger" / hub.CARD).read_text()
     assert "from\nthe weights of" in card and "averaged with them" in card
     after = load_model(runs / "larger-0")
+    moved = []
     for one, two, mean in zip(
         *(x.trainable_weights for x in (model, after, published))
     ):
         expected = (np.array(one) + np.array(two)) / 2
         np.testing.assert_allclose(mean, expected, rtol=2e-3, atol=1e-4)
+        moved.append(np.abs(np.array(one) - np.array(two)).max())
+    assert max(moved) > 0.01
