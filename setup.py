@@ -61,7 +61,10 @@ setup(
     entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:app"]},
     install_requires=[
         "absl-py>=2.1",
+        "filelock>=3.16",
         "grain>=0.2.12",
+        "h5py>=3.12",
+        "imagecodecs>=2024.12.30",
         "keras>=3.15",
         "nibabel>=5.3",
         "numpy>=2.0",
@@ -70,6 +73,7 @@ setup(
         "rich>=13.7",
         "scipy>=1.14",
         "tensorboard>=2.19",
+        "tifffile>=2024.12.12",
         "typer>=0.15",
     ],
     extras_require=EXTRAS,
