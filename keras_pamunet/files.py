@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 # The largest JSON file that is read. Those of a run with 100,000 images have 20 MB.
 MAX_JSON_BYTES = 2**28
+LOCK = ".lock"
+PARTIAL = ".partial-"
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         OSError: if the file cannot be written.
     """
     path = Path(path)
-    folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
     try:
         yield folder / path.name
         os.replace(folder / path.name, path)
@@ -64,6 +68,11 @@ def to_plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they will be read again: paths as text, tuples as lists."""
+    return json.loads(json.dumps(settings, default=to_plain))
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file in UTF-8, with or without a byte order mark.
 
@@ -98,6 +107,14 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_split(split: Any) -> bool:
+    """Whether this is lists of names by part of the data, as JSON holds them."""
+    return isinstance(split, dict) and all(
+        isinstance(names, list) and {*map(type, names)} == {str}
+        for names in split.values()
+    )
+
+
 def check_regular(path: Path) -> None:
     """Makes sure that a path is a file: reading a pipe would wait for ever.
 
@@ -119,6 +136,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_own_leftover(name: str) -> bool:
+    """Whether a file of this name is what a killed process of ours leaves behind."""
+    return name == LOCK or name.startswith(PARTIAL)
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder, and fails before long work if nothing can be written there.
 
@@ -133,6 +155,34 @@ def make_folder(folder: Path) -> None:
             f"Expected a folder that can be written. Received: {folder} "
             f"({error.strerror}). Name another."
         ) from error
+
+
+@contextmanager
+def locked(folder: Path, wait: float = 0) -> Iterator[None]:
+    """Makes a folder and keeps it to this process. A process that dies lets it go.
+
+    Args:
+        folder: may be there.
+        wait: seconds to wait for another process that has it.
+
+    Raises:
+        ValueError: if another process has it.
+        OSError: if the folder cannot be written.
+    """
+    make_folder(folder)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise ValueError(
+            f"Expected a folder that no other process works in. Received: {folder}, "
+            "which one is writing to. Wait for its end, or name another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 def unwritable(path: Path, error: OSError) -> OSError:

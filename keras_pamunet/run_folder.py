@@ -1,7 +1,6 @@
 """Folders of runs: what they were made with, so that the same call can go on."""
 
-import json
-import os
+import hashlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -10,9 +9,21 @@ from typing import Any
 
 import keras
 
+from keras_pamunet.files import (
+    is_own_leftover,
+    is_split,
+    plain,
+    read_json_object,
+    replace_bytes,
+    sha256_of,
+    write_json,
+)
+
+CONFIG, MODEL = "config.json", "model.keras"
+
 
 def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> bool:
-    """Makes the folder of a run, or opens it to go on.
+    """Looks whether a folder is free for a run, or holds it already.
 
     Args:
         output: the folder.
@@ -20,45 +31,63 @@ def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> b
         split: names of the pairs in each part.
 
     Returns:
-        Whether the folder holds a run already.
+        Whether the folder holds this run already.
 
     Raises:
-        ValueError: if that run has other settings or another split, or the folder
-            holds something else.
-        OSError: if the folder cannot be made.
+        ValueError: if the run in it has other settings or another split, if its
+            `config.json` is damaged, or the folder holds something else.
     """
-    path = output / "config.json"
     settings = plain(settings)
-    if path.exists():
-        config = json.loads(path.read_text("utf-8"))
-        if not {"settings", "split"} <= set(config):  # That of a preset, say.
-            raise ValueError(
-                f"Expected a run folder, a new or an empty one. {path} is not of a run."
-            )
+    if (output / CONFIG).exists():
+        config = read_config(output)
         held = config["settings"]
-        if held == settings and config["split"] != split:
+        other = [
+            f"{name}={held.get(name)!r}, not {settings.get(name)!r}"
+            for name in {**held, **settings}
+            if held.get(name) != settings.get(name)
+        ]
+        hint = "Name another output folder, or delete this one."
+        if other:
+            raise ValueError(
+                f"{output} holds a run of other settings: {', '.join(other)}. {hint}"
+            )
+        if config["split"] != split:
             raise ValueError(
                 f"{output} holds a run on other pairs: the data set or its split has "
-                "changed since. Name another output folder, or delete this one."
-            )
-        if held != settings:
-            other = [name for name in settings if held.get(name) != settings[name]]
-            raise ValueError(
-                f"{output} holds a run of other settings: "
-                + ", ".join(f"{k}={held.get(k)!r}, not {settings[k]!r}" for k in other)
-                + ". Name another output folder, or delete this one."
+                f"changed since. {hint}"
             )
         return True
-    if output.is_dir() and any(output.iterdir()):
+    others = [path for path in output.glob("*") if not is_own_leftover(path.name)]
+    if others:
         raise ValueError(
-            f"Expected a run folder, a new or an empty one. {output} holds other files."
+            f"Expected a run folder, a new or an empty one. {output} holds other "
+            f"files: {others[0].name}"
         )
-    output.mkdir(parents=True, exist_ok=True)
     return False
 
 
+def check_backend(output: Path) -> None:
+    """Makes sure that a run goes on with the back end it began with.
+
+    Raises:
+        ValueError: if Keras runs on another one, with which it would end with other
+            weights.
+    """
+    backend = read_config(output).get("backend")
+    if backend != keras.backend.backend():
+        raise ValueError(
+            f"Expected the back end that {output} was begun with: set KERAS_BACKEND="
+            f"{backend}. Received: {keras.backend.backend()}, with which it would end "
+            "with other weights. Or name another output folder."
+        )
+
+
 def write_config(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> None:
-    """Writes `config.json`: settings, split, versions and git revision of a run."""
+    """Writes `config.json`: settings, split, versions and git revision of a run.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     config = {
         "settings": plain(settings),
         "split": split,
@@ -66,8 +95,68 @@ def write_config(output: Path, settings: dict[str, Any], split: dict[str, Any]) 
         "backend": keras.backend.backend(),
         "git_revision": _git_revision(),
     }
-    text = json.dumps(config, indent=1, ensure_ascii=False)
-    replace_text(output / "config.json", text + "\n")
+    write_json(output / CONFIG, config)
+
+
+def read_config(output: Path) -> dict[str, Any]:
+    """Reads the `config.json` of a run folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged, or not of a run.
+    """
+    path = output / CONFIG
+    config = read_json_object(path)
+    settings, split = config.get("settings"), config.get("split")
+    if settings is None and split is None:  # That of a preset, say.
+        raise ValueError(
+            f"Expected a run folder, a new or an empty one. {path} is not of a run."
+        )
+    is_settings = isinstance(settings, dict) and isinstance(
+        settings.get("data", ""), str
+    )
+    if not is_settings or not is_split(split):
+        raise ValueError(
+            f"Expected the settings of a run and the names of its pairs in {path}. It "
+            "is damaged: name another output folder, or delete this one."
+        )
+    return config
+
+
+def replace_model(output: Path, content: bytes) -> None:
+    """Writes `model.keras` of a run, and its SHA-256 into `config.json`.
+
+    The old model's hash stays beside it: a kill between the two leaves that model.
+
+    Raises:
+        OSError: if one cannot be written.
+    """
+    path = output / MODEL
+    hashes = [sha256_of(path)] if path.exists() else []
+    hashes.append(hashlib.sha256(content).hexdigest())
+    write_json(output / CONFIG, {**read_config(output), "model_sha256": hashes})
+    replace_bytes(path, content)
+
+
+def check_model(output: Path) -> None:
+    """Makes sure that `model.keras` of a run folder is the file that the run wrote.
+
+    Runs of versions that kept no hash pass.
+
+    Raises:
+        ValueError: if it was cut or altered.
+    """
+    if not (output / CONFIG).exists():
+        return
+    config = read_json_object(output / CONFIG)
+    if "model_sha256" not in config:
+        return
+    hashes = config["model_sha256"]
+    if not isinstance(hashes, list) or sha256_of(output / MODEL) not in hashes:
+        raise ValueError(
+            f"{output / MODEL} is not the file that the run wrote: its SHA-256 is not "
+            f"that of {CONFIG}. It was cut or altered."
+        )
 
 
 def versions() -> dict[str, str]:
@@ -92,19 +181,3 @@ def _git_revision():
     except (OSError, subprocess.CalledProcessError):
         return None  # No git.
     return done.stdout.strip()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader finds the old one or the new one, whole."""
-    temporary = path.with_name(f"new-{path.name}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
-
-
-def plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they will be read again: paths as text, tuples as lists."""
-
-    def to_plain(value):
-        return value.item() if hasattr(value, "item") else str(value)
-
-    return json.loads(json.dumps(settings, default=to_plain))

@@ -1,10 +1,9 @@
 """Trains a model on a data set, into a run folder that survives interruption."""
 
 import csv
+import io
 import itertools
-import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -20,9 +19,16 @@ from keras_pamunet.backend import keep_freed_memory, set_random_seed
 from keras_pamunet.batch_statistics import estimate_batch_statistics
 from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
+from keras_pamunet.files import locked, read_json_object, replace_bytes, replace_text
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet, load_model
-from keras_pamunet.run_folder import open_run, replace_text, write_config
+from keras_pamunet.run_folder import (
+    check_backend,
+    open_run,
+    replace_model,
+    write_config,
+)
+from keras_pamunet.saving import to_keras_file, to_weights_file
 
 # Numbers of each recipe; `_compile` and `_augment` hold the rest.
 RECIPES = {
@@ -31,6 +37,7 @@ RECIPES = {
 }
 # As many tell the statistics of any set of images.
 STATISTICS_BATCHES = 100
+METRICS = "metrics.json"
 
 
 def train(
@@ -140,14 +147,25 @@ def train(
     part = part or ("test" if "test" in parts else "validation")
     if part not in parts:
         raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
-    split_names = {name: source.names for name, source in parts.items()}
-    held = open_run(output, settings, split_names)
+    with locked(output):
+        return _run(output, settings, parts, part, base, progress)
+
+
+def _run(output, settings, parts, part, base, progress):
+    """Trains, or goes on, in a folder that no other process works in."""
+    seed, size, recipe = settings["seed"], settings["size"], settings["recipe"]
+    model_arguments = settings["model"]
+    names = {name: source.names for name, source in parts.items()}
+    held = open_run(output, settings, names)
     state = _RunState(output)
-    if (output / "metrics.json").exists() and not state.path.exists():
-        return json.loads((output / "metrics.json").read_text("utf-8"))
+    if (output / METRICS).exists() and not state.path.exists():
+        return _read_metrics(output / METRICS)
+    if held:
+        check_backend(output)
 
     parts = {name: Cache(source, (size, size)) for name, source in parts.items()}
-    check(parts.values(), progress)
+    input_range = model_arguments.get("input_range", base and base.input_range)
+    check(parts.values(), progress, input_range or (0, 255))
     set_random_seed(seed)
     shape = (size, size, parts["train"].channels)
     if base is None:
@@ -155,9 +173,8 @@ def train(
     else:
         arguments = {"num_classes": 1, **model_arguments}
         model = base.adapted(input_shape=shape, **arguments)
-    _check_range(parts["train"], model.input_range)
     if not held:
-        write_config(output, settings, split_names)
+        write_config(output, settings, names)
     steps = max(len(parts["train"]) // settings["batch_size"], 1)
     _compile(model, recipe, settings["learning_rate"], steps, settings["epochs"])
     first_epoch = state.restore(model)
@@ -182,7 +199,7 @@ def train(
         # Bars that redraw themselves fill a log file with thousands of lines.
         verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
     )
-    model = keras.saving.load_model(output / "model.keras")
+    model = load_model(output)
     if recipe != "paper":
         batches = pipeline(
             parts["train"], settings["batch_size"], shuffle=True, repeat=True
@@ -198,7 +215,7 @@ def train(
                 transient=True,
             ),
         )
-        _replace_model(model, output)
+        replace_model(output, to_keras_file(model))
     result = evaluate(
         model,
         parts[part],
@@ -237,22 +254,16 @@ def _augment(recipe, value_range):
     return Augment(rotation=180, zoom=(0.75, 1.3), shift=0.1, value_range=value_range)
 
 
-def _replace_model(model, output):
-    """Saves the model of a run, of which the folder always holds a whole one."""
-    temporary = output / "new-model.keras"
-    model.save(temporary)
-    os.replace(temporary, output / "model.keras")
-
-
-def _check_range(source, input_range):
-    """Deep images in the range of 8 bits would be all white to the network."""
-    dtype = source[0][0].dtype
-    if dtype != "uint8" and tuple(input_range) == (0, 255):
+def _read_metrics(path):
+    """What a finished run has found."""
+    result = read_json_object(path)
+    kinds = {"part": str, "flips": bool, "summary": dict, "images": list}
+    if not all(isinstance(result.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(
-            f"Expected images of 8 bits for input_range=(0, 255). Received: {dtype} "
-            "images. Give the range of their values: input_range=(lowest, highest), "
-            "or --input-range LOWEST HIGHEST."
+            f"Expected the scores of a run in {path}. It is damaged: keras-pamunet "
+            "evaluate scores the run's model anew; or name another output folder."
         )
+    return result
 
 
 class _RunState(keras.callbacks.Callback):
@@ -268,18 +279,26 @@ class _RunState(keras.callbacks.Callback):
         self.output = output
         self.path = output / "state.weights.h5"
         self.history = []
+        self.best = -1.0
 
     def restore(self, model):
         """Loads the state, if there is one; returns the number of finished epochs."""
         if not self.path.exists():
             return 0
+        history = self.output / "history.csv"
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.path)
-        with (self.output / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        # A run may have been stopped between the history's last row and its state.
-        iterations = int(model.optimizer.iterations)
-        self.history = [row for row in rows if int(row["step"]) <= iterations]
+        try:
+            model.load_weights(self.path)
+            rows = list(csv.DictReader(io.StringIO(history.read_text("utf-8"))))
+            # A run may be stopped between the history's last row and its state.
+            iterations = int(model.optimizer.iterations)
+            self.history = [row for row in rows if int(row["step"]) <= iterations]
+            self.best = max(float(row["val_dice"]) for row in self.history)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"Cannot go on from {self.path} and {history}: {error!r}. They are "
+                "damaged: name another output folder, or delete this one."
+            ) from error
         return len(self.history)
 
     def on_train_begin(self, logs=None):
@@ -294,9 +313,7 @@ class _RunState(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.history:
-            temporary = self.path.with_name("new-state.weights.h5")
-            self.model.save_weights(temporary)
-            os.replace(temporary, self.path)
+            replace_bytes(self.path, to_weights_file(self.model))
 
     def on_train_batch_end(self, batch, logs=None):
         if batch == 0:
@@ -309,10 +326,10 @@ class _RunState(keras.callbacks.Callback):
                 "learning rate (--learning-rate)."
             )
         row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
-        best = max((float(old["val_dice"]) for old in self.history), default=-1.0)
         self.history.append(row)
-        if row["val_dice"] > best:
-            _replace_model(self.model, self.output)
+        if row["val_dice"] > self.best:
+            self.best = row["val_dice"]
+            replace_model(self.output, to_keras_file(self.model))
         lines = [",".join(row), *(",".join(map(str, x.values())) for x in self.history)]
         replace_text(self.output / "history.csv", "\n".join(lines) + "\n")
         values = [Summary.Value(tag=k, simple_value=v) for k, v in logs.items()]

@@ -14,10 +14,17 @@ from matplotlib.figure import Figure
 
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.data import open_splits
+from keras_pamunet.files import (
+    locked,
+    plain,
+    read_json_object,
+    replace_text,
+    written_aside,
+)
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.models.pamunet import DEFAULT_SCORES
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
-from keras_pamunet.run_folder import open_run, plain, replace_text, write_config
+from keras_pamunet.run_folder import check_backend, open_run, write_config
 from keras_pamunet.training import train
 
 # How a value of each hyperparameter is drawn.
@@ -41,6 +48,7 @@ TUNERS = {
     "random": oracles.RandomSearchOracle,
     "hyperband": oracles.HyperbandOracle,
 }
+TRIALS = "trials"
 OBJECTIVE = keras_tuner.Objective("val_dice", "max")
 
 
@@ -185,11 +193,16 @@ def tune(
         "seed": seed,
         "model": model_arguments,
     }
-    split_names = {name: source.names for name, source in parts.items()}
-    if not open_run(output, settings, split_names):
-        # Fails while the folder is still free for other arguments.
-        hypermodel.build(keras_tuner.HyperParameters())
-        write_config(output, settings, split_names)
+    arguments = {
+        "data": data,
+        "split": split,
+        "epochs": epochs,
+        "size": size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "progress": progress,
+        **model_arguments,
+    }
     hyperband = tuner == "hyperband"
     limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials}
     # KerasTuner takes a seed of 0 for none.
@@ -201,24 +214,46 @@ def tune(
         **limit,
     )
     oracle.verbose = int(progress)
-    runs = _Runs(
-        oracle, hypermodel, directory=str(output.resolve()), project_name="trials"
-    )
+    names = {name: source.names for name, source in parts.items()}
+    with locked(output):
+        if open_run(output, settings, names):
+            check_backend(output)
+        else:
+            # Fails while the folder is still free for other arguments.
+            hypermodel.build(keras_tuner.HyperParameters())
+            write_config(output, settings, names)
+        runs = _open_runs(oracle, hypermodel, output)
+        try:
+            runs.search(max_macs, **arguments)
+        except errors.FatalError as error:
+            raise error.__cause__ from None
+        return _report(runs, settings, output)
+
+
+def _open_runs(oracle, hypermodel, output):
+    """The trials, with those of a search that was interrupted."""
+    folder = output / TRIALS
     try:
-        runs.search(
-            max_macs,
-            data=data,
-            split=split,
-            epochs=epochs,
-            size=size,
-            batch_size=batch_size,
-            seed=seed,
-            progress=progress,
-            **model_arguments,
+        return _Runs(
+            oracle, hypermodel, directory=output.resolve(), project_name=TRIALS
         )
-    except errors.FatalError as error:
-        raise error.__cause__ from None
-    rows = [_row(trial, hypermodel, epochs) for trial in oracle.trials.values()]
+    except OSError:
+        raise
+    except Exception as error:  # Whatever KerasTuner makes of a damaged file.
+        for path in sorted(folder.rglob("*.json")):
+            read_json_object(path)
+        raise ValueError(
+            f"Cannot go on with the search in {folder}: {error!r}. A file of it is "
+            "damaged: name another output folder, or delete this one."
+        ) from error
+
+
+def _report(runs, settings, output):
+    """The table, the picture and the best model."""
+    oracle, hypermodel = runs.oracle, runs.hypermodel
+    max_macs = settings["max_macs"]
+    trials = oracle.trials.values()
+    rows = [_row(trial, hypermodel, settings["epochs"]) for trial in trials]
     rows.sort(
         key=lambda row: (row["status"] != "done", -row["dice"], int(row["trial"]))
     )
@@ -307,4 +342,5 @@ def _draw(rows, max_macs, path):
     if max_macs is not None:
         axes.axvline(max_macs / 1e6, color="tab:red", linestyle="--", label="ceiling")
         axes.legend()
-    figure.savefig(path, dpi=120)
+    with written_aside(path) as new:
+        figure.savefig(new, dpi=120)
