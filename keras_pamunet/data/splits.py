@@ -1,6 +1,7 @@
 """Which pairs are for training, validation and test."""
 
 import json
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from itertools import chain
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_pamunet.data.pairs import some
 from keras_pamunet.data.source import open_source
+from keras_pamunet.files import check_regular, is_split, read_json, write_json
 
 PARTS = ("train", "validation", "test")
 KVASIR_SEG = Path(__file__).parent / "kvasir_seg"
@@ -154,17 +156,30 @@ def groups_of(source: Any) -> list[str]:
     return source.groups or [first.get(name, name) for name in source.names]
 
 
-def save_split(path: str | Path, split: dict[str, list[str]]) -> None:
+def save_split(
+    path: str | Path, split: dict[str, list[str]], overwrite: bool = False
+) -> None:
     """Writes a split to a JSON file, `{"train": [names], "validation": ...}`.
+
+    Args:
+        path: of the file.
+        split: names of the pairs in each part.
+        overwrite: whether to replace a file that is there.
 
     Raises:
         ValueError: if the path does not end in `.json`.
+        FileExistsError: if the file is there.
+        OSError: if it cannot be written. A file that is there stays as it is.
     """
-    if Path(path).suffix != ".json":
+    path = Path(path)
+    if path.suffix != ".json":
         raise ValueError(f"Expected a path that ends in .json. Received: {path}")
-    Path(path).write_text(
-        json.dumps(split, indent=1, ensure_ascii=False) + "\n", "utf-8"
-    )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"Expected a new file. Received: {path}, which exists. Name another, or "
+            "overwrite it (--overwrite)."
+        )
+    write_json(path, split)
 
 
 def load_split(
@@ -241,7 +256,12 @@ def _text_files(folder, split):
 
 
 def _read_text(path):
-    names = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    check_regular(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"Cannot read {path}: {error}") from error
+    names = [_composed(line.strip()) for line in text.splitlines()]
     names = [name for name in names if name]
     if not names:
         raise ValueError(f"Expected a name a line in {path}. Found none.")
@@ -249,20 +269,17 @@ def _read_text(path):
 
 
 def _read_json(path):
-    try:
-        split = json.loads(Path(path).read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"Expected a split in JSON in {path}. {error}") from error
-    if (
-        not isinstance(split, dict)
-        or not {"train"} <= set(split) <= set(PARTS)
-        or not all(isinstance(names, list) for names in split.values())
-        or not all({*map(type, names)} == {str} for names in split.values())
-    ):
+    split = read_json(path)
+    if not is_split(split) or not {"train"} <= set(split) <= set(PARTS):
         raise ValueError(
             f"Expected lists of names by part, train and of {PARTS[1:]}, in {path}."
         )
-    return split
+    return {part: [*map(_composed, names)] for part, names in split.items()}
+
+
+def _composed(name):
+    """A name with its accents as parts of the letters, as sources have them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_split(split, groups, path):

@@ -92,7 +92,10 @@ def test_split_file(tmp_path):
         load_split(path, {**groups, "2/ä": "1"})
     with pytest.raises(ValueError, match="ends in .json. Received: split.txt"):
         save_split("split.txt", split)
-    save_split(path, {"train": ["a"], "test": ["a"]})
+    with pytest.raises(FileExistsError, match="Expected a new file.*--overwrite"):
+        save_split(path, {})
+    assert load_split(path) == split
+    save_split(path, {"train": ["a"], "test": ["a"]}, overwrite=True)
     with pytest.raises(ValueError, match="Received: a in train and in test"):
         load_split(path)
     for text in (
@@ -144,7 +147,8 @@ def test_near_duplicates(kvasir_names, tmp_path):
         for split in (None, "official"):
             path = tmp_path / "split.json"
             parts = open_splits("anywhere", split, seed=seed)
-            save_split(path, {part: source.names for part, source in parts.items()})
+            split = {part: source.names for part, source in parts.items()}
+            save_split(path, split, overwrite=True)
             load_split(path)
 
 
@@ -159,9 +163,31 @@ def test_split_from_a_file(folder, tmp_path):
         "test": 3,
     }
     assert parts["test"].names == names[:3]
+    path.unlink()
     save_split(path, {"train": ["case 99"], "validation": names[:3]})
     with pytest.raises(ValueError, match="like case 00.*Not there: case 99"):
         open_splits(folder, path)
+
+
+def test_names_written_otherwise(folder):
+    """A byte order mark, and letters whose accents stand apart, as macOS has them."""
+    for part in ("images", "masks"):
+        path = folder / part / "case 01.png"
+        path.rename(path.with_name("f\u00e4lle 01.png"))
+    names = [name for name in Folder(folder).names if name != "f\u00e4lle 01"]
+    (folder / "splits").mkdir()
+    lists = {"train": names[:9], "val": names[9:], "test": ["fa\u0308lle 01"]}
+    for part, part_names in lists.items():
+        text = "\n".join(part_names)
+        (folder / f"splits/mine_{part}.txt").write_text(text, "utf-8-sig")
+    assert open_splits(folder, "mine")["test"].names == ["f\u00e4lle 01"]
+    path = folder / "splits/mine.json"
+    content = {"train": lists["train"], "test": lists["test"]}
+    path.write_text(json.dumps(content), "utf-8-sig")
+    assert open_splits(folder, path)["test"].names == ["f\u00e4lle 01"]
+    (folder / "splits/mine_val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="Cannot read .*mine_val.txt"):
+        open_splits(folder, "mine")
 
 
 def test_kvasir_splits(kvasir):
