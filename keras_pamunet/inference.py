@@ -1,9 +1,6 @@
 """Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,11 @@ from PIL import Image
 from keras_pamunet.analysis.figures import outline, to_rgb
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.folder import image_files, read_image
+from keras_pamunet.files import make_folder, unwritable, written_aside
+from keras_pamunet.predictions import Predictions
+
+# Errors of the disk, which the next image would meet again.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def predict(
@@ -28,7 +30,9 @@ def predict(
 ) -> tuple[list[Path], list[Path]]:
     """Predicts the masks of an image file or of a folder of them.
 
-    A mask appears when it is complete, so the same call goes on after a break.
+    A mask appears when it is complete, so the same call goes on after a break. The
+    folder's `predictions.json` tells what each mask was made of, see
+    `keras_pamunet.predictions.Predictions`.
 
     Args:
         model: a `PAMUNet` or an `OnnxModel`.
@@ -38,7 +42,8 @@ def predict(
         overlay: whether to write `<stem>_overlay.png`, too: the image with the
             mask's outline.
         overwrite: whether to write masks anew that are there. By default they are
-            kept in a folder, and an error for one image.
+            kept if they were made of the same image by the same model with the same
+            settings, and else an error.
         progress: whether to show a progress bar.
         flips: whether to average over the four mirror images of each image
             (test-time augmentation), for four times the work.
@@ -48,38 +53,38 @@ def predict(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        FileExistsError: if the mask of a single image is there.
         OSError: if the folder cannot be written.
+        FloatingPointError: names the model, if its probabilities are NaN.
         ValueError: names the images that could not be read or have another number
             of channels than the model takes; the others are done all the same. Also
-            if a mask would take the place of an image or of another mask.
+            if a mask would take the place of an image or of another mask, or one of
+            other origin is there.
     """
     images, output = Path(images), Path(output)
     files = [images] if images.is_file() else image_files(images)
     _check_targets(files, output)
-    targets = {path: output / f"{path.stem}.png" for path in files}
-    kept = masks_to_keep(targets.values(), images.is_file(), overwrite)
+    masks = {output / f"{path.stem}.png": path for path in files}
     make_folder(output)
+    predictions = Predictions(output, model, {"flips": flips})
+    kept = predictions.plan(masks, overwrite)
     written, problems = [], []
-    for path in rich.progress.track(
-        [path for path in files if targets[path] not in kept],
-        "Predicting",
-        disable=not progress,
-        transient=True,
-    ):
-        try:
-            image = read_image(path)
-            mask = predict_image(model, image, flips)
-        except ValueError as error:
-            problems.append(f"  {path}: {error}")
-            continue
-        if overlay:  # Before the mask, which says that all is done.
-            picture = outline(to_rgb(image, model.input_range), mask)
-            Image.fromarray(picture).save(output / f"{path.stem}_overlay.png")
-        bright = 255 if model.activation == "sigmoid" else 1
-        with written_aside(targets[path]) as temporary:
-            Image.fromarray(mask * bright).save(temporary)
-        written.append(targets[path])
+    try:
+        for mask, path in rich.progress.track(
+            [(mask, path) for mask, path in masks.items() if mask not in kept],
+            "Predicting",
+            disable=not progress,
+            transient=True,
+        ):
+            try:
+                _predict_file(model, path, mask, overlay, flips, predictions)
+            except (ValueError, OSError) as error:
+                check_disk(error, mask)
+                problems.append(f"  {path}: {error}")
+                continue
+            written.append(mask)
+    finally:
+        if overwrite:
+            predictions.add(written)
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(files)} images could not be predicted:\n"
@@ -88,46 +93,23 @@ def predict(
     return written, kept
 
 
-def masks_to_keep(masks: Iterable[Path], single: bool, overwrite: bool) -> list[Path]:
-    """Those of the masks that are there, and not to be written anew.
-
-    Raises:
-        FileExistsError: if there is such a one and it is the `single` mask.
-    """
-    kept = [] if overwrite else [path for path in masks if path.exists()]
-    if kept and single:
-        raise FileExistsError(
-            f"Expected a new file for the mask. Received: {kept[0]}, which exists. "
-            "Name another, or overwrite it (--overwrite)."
-        )
-    return kept
+def _predict_file(model, path, mask, overlay, flips, predictions):
+    image = read_image(path)
+    labels = predict_image(model, image, flips)
+    if overlay:  # Before the mask, which says that all is done.
+        picture = outline(to_rgb(image, model.input_range), labels)
+        with written_aside(mask.with_name(f"{mask.stem}_overlay.png")) as new:
+            Image.fromarray(picture).save(new)
+    bright = 255 if model.activation == "sigmoid" else 1
+    with written_aside(mask) as new:
+        Image.fromarray(labels * bright).save(new)
+        predictions.confirm(mask)
 
 
-def make_folder(folder: Path) -> None:
-    """Makes a folder, and fails before long work if nothing can be written there.
-
-    Raises:
-        OSError: in that case.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(
-            f"Expected a folder that can be written. Received: {folder} "
-            f"({error.strerror}). Name another."
-        ) from error
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path to write to; once that is done, the file takes the place of `path`."""
-    temporary = path.with_name(f".partial-{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def check_disk(error: Exception, path: Path) -> None:
+    """Raises an error that names the path, if the disk is what fails."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        raise unwritable(path, error) from error
 
 
 def _check_targets(files, output):
@@ -162,10 +144,35 @@ def predict_image(model: Any, image: np.ndarray, flips: bool = True) -> np.ndarr
     Raises:
         ValueError: for another number of channels than the model takes, or pixels
             that are NaN or infinite.
+        FloatingPointError: as `predict_batch`.
     """
-    inputs = fit_image(model, image)[np.newaxis]
-    batch = predict_flips(model, inputs) if flips else model.predict_on_batch(inputs)
-    return to_labels(np.array(batch[0]), image.shape[:2], model.activation)
+    (probabilities,) = predict_batch(model, fit_image(model, image)[np.newaxis], flips)
+    return to_labels(probabilities, image.shape[:2], model.activation)
+
+
+def predict_batch(model: Any, images: np.ndarray, flips: bool = True) -> np.ndarray:
+    """Probabilities of images that fit the model, with or without flips.
+
+    Args:
+        model: a `PAMUNet` or an `OnnxModel`.
+        images: raw values, `(batch, height, width, channels)`.
+        flips: see `predict`.
+
+    Returns:
+        `(batch, height, width, num_classes)`.
+
+    Raises:
+        FloatingPointError: names the model, if there are NaN or infinite ones.
+    """
+    probabilities = np.array(
+        predict_flips(model, images) if flips else model.predict_on_batch(images)
+    )
+    if not np.isfinite(probabilities).all():
+        raise FloatingPointError(
+            f"Expected probabilities of {model.origin}. Received: NaN. Its weights are "
+            "damaged, or its training went wrong."
+        )
+    return probabilities
 
 
 def predict_flips(model: Any, images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,136 @@
+"""What the masks in a folder were made of, so that none is taken for another's."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_pamunet.data.pairs import some
+from keras_pamunet.files import locked, plain, read_json_object, sha256_of, write_json
+
+RECORD = "predictions.json"
+# Seconds to wait for another process that writes the record.
+WAIT = 60
+
+
+class Predictions:
+    """The record `predictions.json` of a folder of masks.
+
+    Its `"masks"` hold for each file name the input's path, size in bytes and SHA-256,
+    the model's name and fingerprint, and the settings. A mask is entered before it is
+    made, and only where none is yet: so what an entry says is true of its mask.
+
+    Args:
+        folder: of the masks. It exists.
+        model: a `PAMUNet` or an `OnnxModel`.
+        settings: what else the masks depend on, such as `{"flips": True}`.
+    """
+
+    def __init__(self, folder: Path, model: Any, settings: Mapping[str, Any]):
+        self.path = folder / RECORD
+        self.origin = {
+            "model": model.origin,
+            "model_sha256": model.fingerprint,
+            "settings": plain(settings),
+        }
+
+    def plan(self, masks: Mapping[Path, Path], overwrite: bool = False) -> list[Path]:
+        """Enters the masks that are to be made.
+
+        Args:
+            masks: the input of each mask.
+            overwrite: whether masks that are there shall be made anew. They leave the
+                record until `add` enters them.
+
+        Returns:
+            The masks that are there and are kept: made of the same input by the same
+            model with the same settings. With `overwrite` there are none.
+
+        Raises:
+            ValueError: names other masks that are there and what they were made of;
+                also if the record is damaged, or another process has it for long.
+            OSError: if the record cannot be written.
+        """
+        self._entries = {mask.name: self._entry(path) for mask, path in masks.items()}
+        there = [mask for mask in masks if mask.exists()]
+        with locked(self.path.parent, WAIT):
+            record = self._read()
+            others = [
+                f"{mask}, {reason}"
+                for mask in there
+                if (reason := self._other_origin(record.get(mask.name), mask.name))
+            ]
+            if others and not overwrite:
+                raise ValueError(
+                    "Expected masks of these images by this model with these settings "
+                    f"in {self.path.parent}, or none. Received {len(others)} other(s): "
+                    f"{some(others)}. Write them anew (--overwrite), or name another "
+                    "folder."
+                )
+            entries = self._entries | {mask.name: None for mask in there if overwrite}
+            self._write(record | entries)
+        return [] if overwrite else there
+
+    def confirm(self, mask: Path) -> None:
+        """Makes sure, before a mask is put there, that the entry is still this one.
+
+        Raises:
+            ValueError: if another process has planned another mask in its place.
+        """
+        if _stamp(self.path) != self._stamp:
+            entry = self._read().get(mask.name)
+            if entry not in (None, self._entries[mask.name]):
+                raise ValueError(
+                    f"Expected {mask.parent} to be this process's own. Another one, of "
+                    "another model or other settings, writes its masks there."
+                )
+
+    def add(self, masks: Iterable[Path]) -> None:
+        """Enters masks that have been made anew.
+
+        Raises: as `plan`.
+        """
+        if names := [mask.name for mask in masks]:
+            with locked(self.path.parent, WAIT):
+                self._write(
+                    self._read() | {name: self._entries[name] for name in names}
+                )
+
+    def _entry(self, path):
+        if not path.is_file():
+            return None
+        facts = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        return {"input": str(path.resolve()), **facts, **self.origin}
+
+    def _other_origin(self, held, name):
+        """What an entry differs in; "" if in nothing that a mask depends on."""
+        new = self._entries[name]
+        if not isinstance(held, dict) or new is None:
+            return "which no record tells the origin of"
+        if held.get("sha256") != new["sha256"]:
+            return f"made of another input, {held.get('input')}"
+        if held.get("model_sha256") != new["model_sha256"]:
+            return f"made by another model, {held.get('model')}"
+        if held.get("settings") != new["settings"]:
+            return f"made with other settings, {held.get('settings')}"
+        return ""
+
+    def _read(self):
+        if not self.path.exists():
+            return {}
+        record = read_json_object(self.path).get("masks")
+        if not isinstance(record, dict):
+            raise ValueError(
+                f"Expected the record of masks in {self.path}. It is damaged: name "
+                "another folder, or delete it and write the masks anew (--overwrite)."
+            )
+        return record
+
+    def _write(self, record):
+        entries = {name: entry for name, entry in record.items() if entry is not None}
+        write_json(self.path, {"masks": entries})
+        self._stamp = _stamp(self.path)
+
+
+def _stamp(path):
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,165 @@
+"""Masks are kept where they are what would be made, and nowhere else."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_pamunet.data import Folder
+from keras_pamunet.inference import predict
+from keras_pamunet.predictions import RECORD, Predictions
+
+
+class Threshold:
+    """A model without Keras: what is brighter than a value."""
+
+    input_shape = (None, 32, 32, 3)
+    input_range = (0, 255)
+    activation = "sigmoid"
+    num_classes = 1
+    window = None
+
+    def __init__(self, value):
+        self.value = value
+        self.origin = f"threshold-{value}"
+        self.fingerprint = hashlib.sha256(bytes([value])).hexdigest()
+
+    def predict_on_batch(self, images):
+        bright = np.mean(images, axis=-1, keepdims=True) > self.value
+        return bright.astype("float32")
+
+
+@pytest.fixture
+def images(folder):
+    return folder / "images"
+
+
+def test_record(images, tmp_path):
+    masks = tmp_path / "masks"
+    written, kept = predict(Threshold(90), images, masks, progress=False)
+    assert len(written) == 12 and not kept
+    entries = json.loads((masks / RECORD).read_text())["masks"]
+    assert sorted(entries) == sorted(path.name for path in written)
+    image = images / "case 01.png"
+    assert entries["case 01.png"] == {
+        "input": str(image),
+        "bytes": image.stat().st_size,
+        "sha256": hashlib.sha256(image.read_bytes()).hexdigest(),
+        "model": "threshold-90",
+        "model_sha256": Threshold(90).fingerprint,
+        "settings": {"flips": True},
+    }
+    written[0].unlink()
+    before = written[1].stat()
+    again, kept = predict(Threshold(90), images, masks, progress=False)
+    assert again == written[:1] and kept == written[1:]
+    assert written[1].stat().st_mtime_ns == before.st_mtime_ns
+    # The same image elsewhere is the same image.
+    shutil.copytree(images, tmp_path / "copy")
+    assert (
+        len(predict(Threshold(90), tmp_path / "copy", masks, progress=False)[1]) == 12
+    )
+
+
+def another_model(images):
+    return Threshold(120), images, {}
+
+
+def other_settings(images):
+    return Threshold(90), images, {"flips": False}
+
+
+def another_patient(images):
+    """The same file names, other pixels."""
+    for path in images.iterdir():
+        with Image.open(path) as image:
+            turned = image.rotate(180)
+        turned.save(path)
+    return Threshold(90), images, {}
+
+
+def no_record(images):
+    (images.parents[1] / "masks" / RECORD).unlink()
+    return Threshold(90), images, {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (another_model, "made by another model, threshold-90"),
+        (other_settings, "made with other settings, .*'flips': True"),
+        (another_patient, "made of another input, .*case 00.jpg"),
+        (no_record, "which no record tells the origin of"),
+    ],
+)
+def test_masks_of_other_origin(images, tmp_path, change, message):
+    masks = tmp_path / "masks"
+    written, _ = predict(Threshold(90), images, masks, progress=False)
+    before = [path.read_bytes() for path in written]
+    model, images, options = change(images)
+    with pytest.raises(ValueError, match=f"12 other.*{message}.*--overwrite.*folder"):
+        predict(model, images, masks, progress=False, **options)
+    assert [path.read_bytes() for path in written] == before
+    arguments = {"progress": False, **options}
+    again, _ = predict(model, images, masks, overwrite=True, **arguments)
+    assert again == written
+    assert predict(model, images, masks, **arguments) == ([], written)
+    for path, (image, _) in zip(written, Folder(images.parent)):
+        bright = np.mean(image, axis=-1) > model.value
+        found = np.asarray(Image.open(path)) > 0
+        assert np.mean(bright != found) < 0.1  # But for the resizing.
+
+
+def test_stopped_while_overwriting(images, tmp_path):
+    """A mask that was not made anew is not taken for one that was."""
+    masks = tmp_path / "masks"
+    written, _ = predict(Threshold(90), images, masks, progress=False)
+    model = Threshold(120)
+    planned = {mask: images / "case 01.png" for mask in written}
+    Predictions(masks, model, {"flips": True}).plan(planned, overwrite=True)
+    with pytest.raises(ValueError, match="12 other.*no record tells the origin"):
+        predict(model, images, masks, progress=False)
+
+
+def test_two_models_at_once(images, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    planned = {masks / "case 01.png": images / "case 01.png"}
+    one, other = (Predictions(masks, Threshold(x), {}) for x in (90, 120))
+    one.plan(planned)
+    one.confirm(masks / "case 01.png")
+    other.plan(planned)
+    other.confirm(masks / "case 01.png")
+    with pytest.raises(ValueError, match="Another one, of another model"):
+        one.confirm(masks / "case 01.png")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"masks": 3}', '{"masks": {"a": 1}}'])
+def test_damaged_record(images, tmp_path, content):
+    masks = tmp_path / "masks"
+    written, _ = predict(Threshold(90), images, masks, progress=False)
+    (masks / RECORD).write_text(content)
+    with pytest.raises(ValueError, match=f"{RECORD}|12 other"):
+        predict(Threshold(90), images, masks, progress=False)
+
+
+def test_no_number(images, tmp_path):
+    """Damaged weights give NaN, which is neither object nor background."""
+    model = Threshold(90)
+    model.predict_on_batch = lambda images: np.full((len(images), 32, 32, 1), np.nan)
+    with pytest.raises(FloatingPointError, match="threshold-90. Received: NaN"):
+        predict(model, images, tmp_path / "masks", progress=False)
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == [RECORD]
+
+
+def test_names_too_long_for_an_ending(images, tmp_path):
+    """The others are done."""
+    path = images / f"{'a' * 250}.png"
+    shutil.copy(images / "case 01.png", path)
+    arguments = {"overlay": True, "progress": False}
+    with pytest.raises(ValueError, match="1 of 13 images.*\n.*aaa.*File name too long"):
+        predict(Threshold(90), images, tmp_path / "masks", **arguments)
+    assert len(list((tmp_path / "masks").glob("case ??.png"))) == 12
