@@ -26,6 +26,8 @@ from keras_pamunet.batch_statistics import estimate_batch_statistics
 from keras_pamunet.data import Cache, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.run_folder import replace_model
+from keras_pamunet.saving import to_keras_file
 from keras_pamunet.training import RECIPES, train
 
 SPLIT = "effisegnet"
@@ -196,8 +198,8 @@ def average(folder: Path, start: str, pairs: Cache, test: Cache) -> Path:
             model, (images for images, _ in itertools.islice(batches, count))
         )
         averaged.mkdir(exist_ok=True)
-        model.save(averaged / "model.keras")
         shutil.copy(folder / "config.json", averaged)
+        replace_model(averaged, to_keras_file(model))
         evaluate(model, test, averaged)
     return averaged
 
@@ -230,7 +232,10 @@ def measure(
             for state, model in models.items()
         },
         "gates": gate_effects(model, np.stack([image for image, _ in validation])),
-        "images": {how: result["images"] for how, result in results.items()},
+        "images": {
+            how: [{key: x[key] for key in ("name", *SCORES)} for x in result["images"]]
+            for how, result in results.items()
+        },
         "intended_use": "Research and teaching. Not a medical device.",
         "terms": "Training images: research and education only (Kvasir-SEG).",
     }

@@ -1,7 +1,8 @@
 """Scores a model on images with masks: numbers per image, a summary, pictures."""
 
 import itertools
-import json
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ from PIL import Image
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison, to_rgb
+from keras_pamunet.data import open_source, open_splits
 from keras_pamunet.data.cache import Cache
+from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
+from keras_pamunet.files import read_json_object, write_json, written_aside
 from keras_pamunet.inference import (
     check_range,
     fit_image,
-    predict_flips,
+    predict_batch,
     predict_image,
     to_labels,
 )
-from keras_pamunet.run_folder import replace_text
+from keras_pamunet.run_folder import MODEL, read_config
 
 
 def evaluate(
@@ -54,24 +58,29 @@ def evaluate(
 
     Returns:
         `{"part": ..., "flips": ..., "summary": {...},
-        "images": [{"name": ..., "dice": ...}, ...]}`.
-        The summary has the mean over the images of Dice, IoU, recall and precision;
-        `pooled_dice`, of all pixels together; `n`, and `n_missed`, the images with a
-        Dice of 0.
+        "images": [{"name": ..., "dice": ..., "classes": [...]}, ...]}`.
+        The summary has the mean over images and classes of Dice, IoU, recall and
+        precision, in which an image without a class scores 1 if none is found there;
+        `pooled_dice`, of all pixels together; `n`, the number of images; `n_missed`,
+        those with a class of which nothing was found, and `n_false`, those with a
+        found class that is not there. Its `classes` have a row for each class: `class`
+        (the label), the same means over the images that have the class (`None` if there
+        are none), `n_with_truth`, `n_missed` and `n_false`.
 
     Raises:
-        ValueError: if the images have another number of channels than the model
-            takes, or more than the 8 bits it was made for.
+        ValueError: names the image, if it has another number of channels than the model
+            takes, or other values than it was made for.
+        FloatingPointError: if the model's probabilities are NaN.
     """
     if source.channels != model.input_shape[-1]:
         raise ValueError(
             f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
             f"Received: {source.channels} channels"
         )
-    check_range(source[0][0], model.input_range)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
+    channels = scorers[0].target_class_ids or range(model.num_classes)
     rows, pngs = [], []
     if isinstance(source, Cache):
         batches = _predict_batches(model, source, batch_size, flips)
@@ -84,26 +93,25 @@ def evaluate(
         disable=not progress,
         transient=True,
     ):
-        scores = [
-            ops.convert_to_numpy(scorer.image_scores(masks, probabilities)).mean(axis=1)
-            for scorer in scorers
-        ]
         pooled.update_state(masks, probabilities)
-        for row in zip(*scores):
+        for scores in _score(scorers, channels, masks, probabilities):
+            means = {
+                scorer.name: float(np.mean([score[scorer.name] for score in scores]))
+                for scorer in scorers
+            }
             name = source.names[len(rows)]
-            row = {scorer.name: float(score) for scorer, score in zip(scorers, row)}
-            rows.append({"name": name, **row})
+            rows.append({"name": name, **means, "classes": scores})
         if output is not None:  # To draw some. As labels many would need gigabytes.
             for image in np.asarray(probabilities):
-                labels = to_labels(image, image.shape[:2], model.activation)
-                pngs.append(cv2.imencode(".png", labels)[1])
-    summary = {
-        scorer.name: float(np.mean([row[scorer.name] for row in rows]))
-        for scorer in scorers
-    }
+                found = to_labels(image, image.shape[:2], model.activation)
+                pngs.append(cv2.imencode(".png", found)[1])
+    names = [scorer.name for scorer in scorers]
+    summary = _summary(rows, names)
     summary["pooled_dice"] = float(pooled.result())
-    summary["n"] = len(rows)
-    summary["n_missed"] = sum(row["dice"] == 0 for row in rows)
+    summary["classes"] = [
+        _class_row([row["classes"][index] for row in rows], names)
+        for index in range(len(channels))
+    ]
     result = {"part": part, "flips": flips, "summary": summary, "images": rows}
     if output is not None:
         folder = Path(output) / "pictures"
@@ -127,19 +135,149 @@ def evaluate(
                 f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
             )
             name = _file_name(rows[index]["name"])
-            Image.fromarray(picture).save(folder / f"{rank + 1:03}_{name}")
-        text = json.dumps(result, indent=1, ensure_ascii=False)
-        replace_text(record, text + "\n")
+            with written_aside(folder / f"{rank + 1:03}_{name}") as new:
+                Image.fromarray(picture).save(new)
+        write_json(record, result)
     return result
+
+
+def _score(scorers, channels, masks, probabilities):
+    """For each image of a batch a row for each class."""
+    scores = {
+        scorer.name: ops.convert_to_numpy(scorer.image_scores(masks, probabilities))
+        for scorer in scorers
+    }
+    first = 0 if scorers[0].target_class_ids else 1  # Label of channel 0.
+    for index, truth in enumerate(np.asarray(masks).any(axis=(1, 2))):
+        yield [
+            {
+                "class": first + channel,
+                "truth": bool(truth[channel]),
+                **{name: float(score[index, at]) for name, score in scores.items()},
+            }
+            for at, channel in enumerate(channels)
+        ]
+
+
+def _summary(rows, names):
+    """Means over the images, and how many were missed."""
+    return {
+        **{name: float(np.mean([row[name] for row in rows])) for name in names},
+        "n": len(rows),
+        "n_missed": sum(any(map(_missed, row["classes"])) for row in rows),
+        "n_false": sum(any(map(_false, row["classes"])) for row in rows),
+    }
+
+
+def _class_row(scores, names):
+    """Means over the images that have a class, and how many were missed."""
+    true = [score for score in scores if score["truth"]]
+    means = {
+        name: float(np.mean([score[name] for score in true])) if true else None
+        for name in names
+    }
+    return {
+        "class": scores[0]["class"],
+        **means,
+        "n_with_truth": len(true),
+        "n_missed": sum(map(_missed, scores)),
+        "n_false": sum(map(_false, scores)),
+    }
+
+
+def _missed(score):
+    return score["truth"] and score["dice"] == 0
+
+
+def _false(score):
+    return not score["truth"] and score["dice"] == 0
+
+
+def open_pairs(
+    model: keras.Model,
+    path: str | Path,
+    data: str | None = None,
+    split: str | None = None,
+    part: str = "test",
+    seed: int = 0,
+) -> Pairs:
+    """The pairs to score a model on.
+
+    Args:
+        model: the model.
+        path: where it was loaded from. If that is a run folder, the pairs are by
+            default those of the run, by the names that it has kept.
+        data: see `keras_pamunet.data.open_splits`.
+        split: see `keras_pamunet.data.open_splits`.
+        part: `"train"`, `"validation"` or `"test"`.
+        seed: of a drawn split.
+
+    Raises:
+        ValueError: if there is no such part, all its pairs are gone, or no data are
+            known.
+
+    Warns:
+        UserWarning: names pairs that are gone or new since the run, and says how many
+            of the pairs the model was trained on.
+    """
+    run = read_config(Path(path)) if Path(path, MODEL).is_file() else None
+    own = run and run["settings"].get("data")
+    if data is None and own is None:
+        raise ValueError(f"Expected --data to score on. {path} is no run folder.")
+    is_own = own is not None and (data is None or _same_data(data, own))
+    if is_own and split is None:
+        return _pairs_of_run(run, model.num_classes, part)
+    parts = open_splits(data or own, split, model.num_classes, seed)
+    if part not in parts:
+        raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
+    trained = set(run["split"].get("train", ())) if is_own else set()
+    known = trained & set(parts[part].names)
+    if known and part != "train":
+        warnings.warn(
+            f"The model was trained on {len(known)} of these {len(parts[part])} "
+            f"pairs: {some(sorted(known))}",
+            stacklevel=2,
+        )
+    return parts[part]
+
+
+def _same_data(one, other):
+    return one == other or Path(one).resolve() == Path(other).resolve()
+
+
+def _pairs_of_run(run, num_classes, part):
+    """Pairs of a part of a run; says what has changed since."""
+    if part not in run["split"]:
+        raise ValueError(
+            f"Expected one of {tuple(run['split'])}. Received: --part {part}"
+        )
+    source = open_source(run["settings"]["data"], num_classes)
+    there, names = set(source.names), run["split"][part]
+    gone = [name for name in names if name not in there]
+    new = sorted(there.difference(*run["split"].values()))
+    changes = {"gone and left out": gone, "new and left out": new}
+    for what, some_names in changes.items():
+        if some_names:
+            warnings.warn(
+                f"Since the run was begun {len(some_names)} pairs of "
+                f"{run['settings']['data']} are {what}: {some(some_names)}",
+                stacklevel=3,
+            )
+    if len(gone) == len(names):
+        raise ValueError(
+            f"Expected the {len(names)} pairs of the run's part {part!r} in "
+            f"{run['settings']['data']}. None of them is there any more."
+        )
+    return source.subset(name for name in names if name in there)
 
 
 def _remove_pictures(folder, record):
     """Removes the pictures of the evaluation before, and no others."""
     try:
-        images = json.loads(record.read_text("utf-8"))["images"]
-    except (FileNotFoundError, ValueError, KeyError):
-        return  # There was none, or the record is of something else.
-    names = {_file_name(row["name"]) for row in images}
+        images = read_json_object(record)["images"]
+        names = {_file_name(row["name"]) for row in images}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return  # No evaluation before in this folder, or its record is damaged.
     for old in folder.glob("[0-9]*_*.png"):
         if old.name.partition("_")[2] in names:
             old.unlink()
@@ -150,14 +288,25 @@ def _file_name(name):
 
 
 def _predict_batches(model, source, batch_size, flips):
+    names = iter(source.names)
     for images, masks in pipeline(source, batch_size):
-        if flips:
-            yield masks, predict_flips(model, images)
-        else:
-            yield masks, model.predict_on_batch(images)
+        for image in images:
+            with _named(next(names)):
+                check_range(image, model.input_range)
+        yield masks, predict_batch(model, images, flips)
 
 
 def _predict_images(model, source, flips):
-    for image, mask in source:
-        found = predict_image(model, image, flips)
+    for name, (image, mask) in zip(source.names, source):
+        with _named(name):
+            found = predict_image(model, image, flips)
         yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
+
+
+@contextmanager
+def _named(name):
+    """Errors in it name the image."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

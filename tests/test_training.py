@@ -1,8 +1,10 @@
 """Training, evaluation and prediction on a few small images."""
 
+import hashlib
 import inspect
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +21,8 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
-from keras_pamunet.data import Cache, Folder, Phantom, open_splits
-from keras_pamunet.evaluation import evaluate
+from keras_pamunet.data import Cache, Folder, Phantom, open_splits, save_split
+from keras_pamunet.evaluation import evaluate, open_pairs
 from keras_pamunet.inference import (
     fit_image,
     predict,
@@ -74,16 +76,18 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     result = training.train(folder, whole, **SMALL)
     assert result == json.loads((whole / "metrics.json").read_text())
+    content = (whole / "model.keras").read_bytes()
     assert result["part"] == "test" and result["summary"]["n"] == 1
     assert 0 <= result["summary"]["dice"] <= 1
     config = json.loads((whole / "config.json").read_text())
     assert config["settings"]["epochs"] == 3 and len(config["split"]["train"]) == 10
     assert config["versions"]["keras"] == keras.__version__
+    assert hashlib.sha256(content).hexdigest() in config["model_sha256"]
     assert [path.suffix for path in (whole / "pictures").iterdir()] == [".png"]
     (events,) = (whole / "logs").iterdir()
     steps = [event.step for event in EventFileLoader(str(events)).Load()]
     assert steps == [0, 1, 2, 3]
-    assert not list(whole.glob("*state*")) and not list(whole.glob("new-*"))
+    assert not list(whole.glob("*state*")) and not list(whole.glob(".*"))
     # Batch normalisation knows the images as they are, not as they were augmented.
     model = load_model(whole)
     pairs = Cache(open_splits(folder)["train"], (32, 32))
@@ -108,6 +112,13 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
         assert load_model(broken).attention == "luong"  # Usable as it is.
         # Scores beside a state are those of a run stopped before it tidied up.
         (broken / "metrics.json").write_text("{}")
+        config = broken / "config.json"
+        other = {"jax": "tensorflow"}.get(keras.backend.backend(), "jax")
+        text = config.read_text()
+        config.write_text(text.replace(f'"{keras.backend.backend()}"', f'"{other}"'))
+        with pytest.raises(ValueError, match=f"set KERAS_BACKEND={other}"):
+            training.train(folder, broken, **SMALL)
+        config.write_text(text)
     resumed = training.train(folder, broken, **SMALL)
     assert resumed["images"] == result["images"], f"killed at step {step}"
     history = (whole / "history.csv").read_text()
@@ -118,6 +129,9 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
 
     # The run is over: asked again, it answers from the folder.
     assert training.train(folder, whole, **SMALL) == result
+    (whole / "metrics.json").write_text('{"summary": null}')
+    with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
+        training.train(folder, whole, **SMALL)
     with pytest.raises(ValueError, match="other settings: epochs=3, not 4"):
         training.train(folder, whole, **{**SMALL, "epochs": 4})
     for part in ("images", "masks"):
@@ -170,6 +184,9 @@ def test_evaluate(folder, tmp_path, model):
         found = np.asarray(model(image[np.newaxis]))[0, ..., 0] > 0.5
         dice = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
         np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
+    (row,) = result["summary"]["classes"]
+    assert row["class"] == 1 and row["n_with_truth"] == 12
+    assert row["dice"] == pytest.approx(result["summary"]["dice"])
     scores = [row["dice"] for row in result["images"]]
     np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
@@ -292,26 +309,6 @@ def test_predict(folder, tmp_path, model):
         assert overlay.size == (40, 39)
 
 
-def test_predict_keeps_masks(folder, tmp_path, model):
-    images, masks = folder / "images", tmp_path / "masks"
-    written, kept = predict(model, images, masks, progress=False)
-    assert len(written) == 12 and not kept
-    content = written[1].read_bytes()
-    written[0].unlink()
-    written[1].write_bytes(b"")
-    assert predict(model, images, masks, progress=False) == (
-        written[:1],
-        written[1:],
-    )
-    assert not written[1].read_bytes()
-    image = images / "case 01.png"
-    with pytest.raises(FileExistsError, match="a new file .*case 01.png, which exists"):
-        predict(model, image, masks, progress=False)
-    assert predict(model, image, masks, overwrite=True, progress=False)[0]
-    assert written[1].read_bytes() == content
-    assert not list(masks.glob(".partial*"))
-
-
 def test_predict_keeps_images(folder, tmp_path, model):
     images = folder / "images"
     before = {path: path.read_bytes() for path in images.iterdir()}
@@ -398,21 +395,109 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
 
 
-def test_evaluate_takes_the_split_of_the_run(folder, tmp_path, model):
+@pytest.fixture
+def run_of_folder(folder, tmp_path, model):
+    """A run folder whose split was drawn by another seed than the default."""
     model.save(tmp_path / "model.keras")
     settings = {"data": str(folder), "split": None, "seed": 5}
-    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
-    common = ("evaluate", "--model", tmp_path, "--part", "train", "--quiet", "-o")
-    done = run(*common, tmp_path / "a")
+    split = {part: x.names for part, x in open_splits(folder, seed=5).items()}
+    config = {"settings": settings, "split": split}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path, split
+
+
+def test_evaluate_takes_the_split_of_the_run(folder, run_of_folder):
+    path, split = run_of_folder
+    common = ("evaluate", "--model", path, "--part", "train", "--quiet", "-o")
+    done = run(*common, path / "a")
     assert done.exit_code == 0, done.output
-    images = json.loads((tmp_path / "a" / "metrics.json").read_text())["images"]
+    images = json.loads((path / "a" / "metrics.json").read_text())["images"]
     names = [row["name"] for row in images]
-    assert names == open_splits(folder, seed=5)["train"].names
-    assert names != open_splits(folder, seed=0)["train"].names
-    done = run("evaluate", "--model", tmp_path, "--split", "nosuch")
+    assert names == split["train"] != open_splits(folder, seed=0)["train"].names
+    done = run("evaluate", "--model", path, "--split", "nosuch")
     assert f"Expected {folder}" in done.output.replace("\n", "")
-    done = run(*common, tmp_path)
+    done = run(*common, path)
     assert done.exit_code == 1 and "holds a run" in done.output
+
+
+def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
+    """The folder has changed since: a split drawn anew would mix the parts."""
+    path, split = run_of_folder
+    for part in ("images", "masks"):
+        shutil.copy(folder / part / "case 01.png", folder / part / "case 95.png")
+        (folder / part / f"{split['train'][0]}.png").unlink(missing_ok=True)
+        (folder / part / f"{split['train'][0]}.jpg").unlink(missing_ok=True)
+    with pytest.warns(UserWarning, match="1 pairs .* are new and left out: case 95"):
+        pairs = open_pairs(model, path)
+    assert pairs.names == split["test"]
+    with pytest.warns(UserWarning) as caught:
+        pairs = open_pairs(model, path, part="train")
+    assert f"1 pairs of {folder} are gone" in str(caught[0].message)
+    assert pairs.names == split["train"][1:]
+    # Another split of the same data, named in another way.
+    other = path / "other.json"
+    names = split["train"][1:4]
+    save_split(other, {"train": split["test"], "test": names})
+    data = folder / ".." / folder.name
+    with pytest.warns(UserWarning, match="trained on 3 of these 3 pairs"):
+        open_pairs(model, path, data, other)
+    for part in ("images", "masks"):
+        for file in (folder / part).iterdir():
+            if file.stem in split["test"]:
+                file.unlink()
+    with (
+        pytest.warns(UserWarning, match="gone and left out"),
+        pytest.raises(ValueError, match="None of them is there"),
+    ):
+        open_pairs(model, path)
+
+
+def test_evaluate_each_class(tmp_path):
+    """What one class has is no part of what another lacks."""
+
+    class Liver(Phantom):
+        """Four slices: the first two with a tumour, which the model never finds."""
+
+        num_classes = 3
+
+        def read(self, index):
+            mask = np.zeros((32, 32), "uint8")
+            mask[8:24, 8:24] = 1
+            if index < 2:
+                mask[10:14, 10:14] = 2
+            return mask[..., np.newaxis].repeat(3, -1), mask
+
+    class Livers:
+        """Takes tumours for liver, and in the last slice finds one where none is."""
+
+        activation, num_classes, attention = "softmax", 3, None
+        input_shape, input_range = (None, 32, 32, 3), (0, 255)
+        own_metrics = PAMUNet.own_metrics
+
+        def predict_on_batch(self, images):
+            labels = (images[..., 0] > 0).astype(int)
+            labels[-1, :2, :2] = 2 if len(images) == 4 else 0
+            return np.eye(3, dtype="float32")[labels]
+
+    source = Cache(Liver(4), (32, 32))
+    result = evaluate(Livers(), source, tmp_path, progress=False, flips=False)
+    liver, tumour = result["summary"]["classes"]
+    assert liver["class"] == 1 and tumour["class"] == 2
+    found = 16 * 16
+    dice = np.mean([2 * (found - 16) / (2 * found - 16)] * 2 + [1, 1])
+    assert liver["dice"] == pytest.approx(dice) and liver["recall"] == 1
+    assert liver["precision"] == pytest.approx(
+        np.mean([(found - 16) / found] * 2 + [1, 1])
+    )
+    assert (liver["n_with_truth"], liver["n_missed"], liver["n_false"]) == (4, 0, 0)
+    for name in ("dice", "iou", "recall", "precision"):
+        assert tumour[name] == 0
+    assert (tumour["n_with_truth"], tumour["n_missed"], tumour["n_false"]) == (2, 2, 1)
+    summary = result["summary"]
+    assert (summary["n"], summary["n_missed"], summary["n_false"]) == (4, 2, 1)
+    rows = result["images"][3]["classes"]
+    assert [row["dice"] for row in rows] == [1, 0] and not rows[1]["truth"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
 
 
 @pytest.mark.parametrize(
