@@ -7,18 +7,22 @@ back end, seconds that `--help`, `--version` and `info` need not take.
 import json
 import os
 import shlex
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-import rich
 import typer
 from absl import logging
+from rich.console import Console
 from rich.table import Column, Table
 
 app = typer.Typer(
@@ -91,6 +95,25 @@ Flips = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
+def run() -> None:
+    """The process of the command: its output and its signals."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may have letters that the terminal's encoding has not.
+        stream.reconfigure(errors="backslashreplace")
+    # What is half done is tidied up, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python would try to write the rest once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"Error: Cannot write the output: {error.strerror}", err=True)
+        sys.exit(1)
+
+
 @app.callback(invoke_without_command=True)
 def main(
     show_version: Annotated[
@@ -100,9 +123,6 @@ def main(
     if show_version:
         print(version("keras-pamunet"))
         raise typer.Exit
-    # Keras would take TensorFlow, installed or not.
-    if "KERAS_BACKEND" not in os.environ and not find_spec("tensorflow"):
-        os.environ["KERAS_BACKEND"] = "jax" if find_spec("jax") else "torch"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.ERROR)  # Grain warns where there is no JAX.
     warnings.showwarning = _show_warning
@@ -187,7 +207,11 @@ def train(
     if attention is not None:
         given["attention"] = None if attention is Attention.none else attention.value
     folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
-    result = _call(run, f"{folder} is as the last finished epoch left it. To go on: ")
+    result = _call(
+        run,
+        "keras_pamunet.training",
+        f"{folder} is as the last finished epoch left it. To go on: ",
+    )
     _show(result, folder)
 
 
@@ -247,14 +271,19 @@ def tune(
         )
 
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
-    rows = _call(run, f"{folder} keeps what is done. To go on: ", "tune")
+    rows = _call(
+        run,
+        "keras_pamunet.tuning",
+        f"{folder} keeps what is done. To go on: ",
+        "tune",
+    )
     columns = (Column(name, overflow="fold") for name in rows[0])
     table = Table(*columns, title="Trials, the best first")
     for row in rows:
         table.add_row(*(_figure(value) for value in row.values()))
-    rich.print(table)
+    _print_table(table)
     for name in ("trials.csv", "trials.png", "best"):
-        rich.print(f"[bold]{folder / name}[/bold]")
+        typer.echo(_bold(folder / name))
 
 
 @app.command()
@@ -288,26 +317,15 @@ def evaluate(
         if output is not None and (output / "config.json").exists():
             raise ValueError(f"Expected a folder for results. {output} holds a run.")
         network = models.load_model(model)
-        config = Path(model, "config.json")
-        held = json.loads(config.read_text("utf-8")) if config.exists() else {}
-        held = held.get("settings", {})  # A preset has none.
-        settings = {"data": data or held.get("data"), "split": split, "seed": seed}
-        if settings["data"] is None:
-            raise ValueError(f"Expected --data to score on. {model} is no run folder.")
-        if split is None and settings["data"] == held.get("data"):
-            settings = held
-        parts = sources.open_splits(
-            settings["data"], settings["split"], network.num_classes, settings["seed"]
-        )
-        source = _part(parts, part)
+        source = evaluation.open_pairs(network, model, data, split, part, seed)
         shape = _image_shape(network, size)[:2]
         pairs = source if full_size else sources.Cache(source, shape)
-        sources.check([pairs], not quiet)
+        sources.check([pairs], not quiet, network.input_range)
         return evaluation.evaluate(
             network, pairs, output, progress=not quiet, part=part, flips=flips
         )
 
-    _show(_call(run), output)
+    _show(_call(run, "keras_pamunet.evaluation"), output)
 
 
 @app.command()
@@ -356,9 +374,9 @@ def export(
             not quiet,
         )
 
-    report = _call(run)
-    rich.print(
-        f"[bold]{output}[/bold], compared with Keras on {report['images']} images: "
+    report = _call(run, "keras_pamunet.export", extra="export,tensorflow")
+    typer.echo(
+        f"{_bold(output)}, compared with Keras on {report['images']} images: "
         f"probabilities within {report['largest_difference']:.2g}, "
         f"{report['changed_pixels']} of {report['pixels']:,} mask pixels changed"
     )
@@ -425,10 +443,17 @@ def predict(
             flips,
         )
 
-    masks, kept = _call(run, extra="export" if model.endswith(".onnx") else None)
+    is_onnx = model.endswith(".onnx")
+    if is_onnx:
+        _do_without_keras()
+    module = "keras_pamunet.onnx_model" if is_onnx else "keras_pamunet.models"
+    masks, kept = _call(run, module, extra="export" if is_onnx else None)
     if kept:
-        rich.print(f"{len(kept)} mask(s) were there and are kept (--overwrite)")
-    rich.print(f"{len(masks)} mask(s) in [bold]{output}[/bold]")
+        typer.echo(
+            f"{len(kept)} mask(s) were there and are kept: made of the same input by "
+            "the same model (--overwrite makes them anew)"
+        )
+    typer.echo(f"{len(masks)} new mask(s) in {_bold(output)}")
 
 
 @app.command()
@@ -458,9 +483,9 @@ def check(
             report = run()
         except (ValueError, OSError) as error:
             report = {"pairs": 0, "errors": [str(error)]}
-        print(json.dumps(report, ensure_ascii=False))
+        print(json.dumps(report))
     else:
-        report = _call(run)
+        report = _call(run, "keras_pamunet.data")
         _show_report(report)
     if report["errors"]:
         raise typer.Exit(1)
@@ -477,6 +502,9 @@ def divide(
         typer.Option(help="Cross-validation: write split-1.json, ...", min=2),
     ] = None,
     seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there.")
+    ] = False,
 ) -> None:
     """Draw a split, 80/10/10, and keep it. Volumes are not divided."""
 
@@ -495,12 +523,12 @@ def divide(
                 )
             }
         for path, split in drawn.items():
-            splits.save_split(path, split)
+            splits.save_split(path, split, overwrite)
         return drawn
 
-    for path, split in _call(run).items():
+    for path, split in _call(run, "keras_pamunet.data").items():
         sizes = ", ".join(f"{part} {len(names)}" for part, names in split.items())
-        rich.print(f"[bold]{path}[/bold]: {sizes}")
+        typer.echo(f"{_bold(path)}: {sizes}")
 
 
 @app.command()
@@ -530,8 +558,8 @@ def show(
             source = _part(open_splits(data, split, num_classes, seed), part)
         show(source, output, count, seed)
 
-    _call(run)
-    rich.print(f"Picture: [bold]{output}[/bold]")
+    _call(run, "keras_pamunet.show")
+    typer.echo(f"Picture: {_bold(output)}")
 
 
 @app.command()
@@ -554,8 +582,8 @@ def attention(
 
         show_attention(models.load_model(model), image, output, pixel)
 
-    _call(run)
-    rich.print(f"Picture: [bold]{output}[/bold]")
+    _call(run, "keras_pamunet.show")
+    typer.echo(f"Picture: {_bold(output)}")
 
 
 @app.command()
@@ -572,10 +600,12 @@ def info(
 ) -> None:
     """Show versions or presets, without Keras; or what a model consists of."""
     if model == "presets":
-        _show_presets(_call(_presets), as_json)
+        _do_without_keras()
+        _show_presets(_call(_presets, "keras_pamunet.hub"), as_json)
         return
     if model is not None:
-        _show_layers(_call(lambda: _count(model, size)), as_json)
+        counts = _call(lambda: _count(model, size), "keras_pamunet.analysis.complexity")
+        _show_layers(counts, as_json)
         return
     facts = {
         "python": sys.version.split()[0],
@@ -591,7 +621,7 @@ def info(
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        rich.print(f"{name:15} {value or 'as configured in Keras'}")
+        typer.echo(f"{name:15} {value or 'as configured in Keras'}")
 
 
 def _window(text):
@@ -608,14 +638,12 @@ def _open_model(model):
         from keras_pamunet.models import load_model
 
         return load_model(model)
-    _do_without_keras()
     from keras_pamunet.onnx_model import OnnxModel
 
     return OnnxModel(model)
 
 
 def _presets():
-    _do_without_keras()
     from keras_pamunet.hub import presets
 
     return presets()
@@ -651,21 +679,24 @@ def _part(parts, part):
     return parts[part]
 
 
-def _call(run, interrupted: str = "", extra: str | None = None) -> Any:
+def _call(run, module: str, interrupted: str = "", extra: str | None = None) -> Any:
     """Runs a verb; turns what users can mend into one message and an exit code.
 
     Args:
         run: the verb.
+        module: the verb's own, imported first.
         interrupted: what to say on Ctrl-C, before the command to go on with.
         extra: which extra of the package holds the verb's own requirements.
     """
     try:
+        with _stopped_at_once():
+            import_module(module)
         return run()
-    except (ValueError, OSError, ArithmeticError) as error:
-        typer.secho(f"Error: {error}", fg="red", err=True)
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+        typer.secho(f"Error: {error or 'not enough memory'}", fg="red", err=True)
         raise typer.Exit(1) from None
     except ImportError as error:
-        hint = f" (pip install 'keras-pamunet[{extra}]')" if extra else ""
+        hint = f" (in a checkout: pip install '.[{extra}]')" if extra else ""
         typer.secho(f"Error: {error}{hint}", fg="red", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -674,6 +705,27 @@ def _call(run, interrupted: str = "", extra: str | None = None) -> Any:
             f"\nStopped. {interrupted}{command if interrupted else ''}", err=True
         )
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process, for an import may swallow the exception.
+
+    Nothing is half done yet. A shell's `nohup` or `&` may ignore Ctrl-C: so it stays.
+    """
+
+    def stop(*_):
+        os.write(2, b"\nStopped.\n")
+        os._exit(130)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
@@ -685,13 +737,36 @@ def _show(result, folder):
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in result["summary"].items():
+        if name == "classes":
+            continue
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     table.add_row("mean of flips", "yes" if result["flips"] else "no")
-    rich.print(table)
+    _print_table(table)
+    if len(result["summary"]["classes"]) > 1:
+        _show_classes(result["summary"]["classes"])
     if folder is not None:
-        rich.print(f"Numbers per image: {folder / 'metrics.json'}")
+        typer.echo(f"Numbers per image: {folder / 'metrics.json'}")
         for picture in sorted((folder / "pictures").glob("*.png")):
-            rich.print(f"Picture: {picture}")
+            typer.echo(f"Picture: {picture}")
+
+
+def _show_classes(classes):
+    names = ("dice", "iou", "recall", "precision")
+    counts = {"n_with_truth": "with", "n_missed": "missed", "n_false": "false"}
+    table = Table("class", *names, *counts.values(), title="Images with the class")
+    for row in classes:
+        scores = ("" if row[name] is None else f"{row[name]:.4f}" for name in names)
+        table.add_row(str(row["class"]), *scores, *(str(row[key]) for key in counts))
+    _print_table(table)
+
+
+def _print_table(table):
+    """Prints a table, in which brackets and colons stand for themselves."""
+    Console(markup=False, emoji=False).print(table)
+
+
+def _bold(path):
+    return typer.style(str(path), bold=True)
 
 
 def _figure(value):
@@ -719,7 +794,7 @@ def _show_layers(counts, as_json):
         if layer["parameters"] or layer["macs"]:
             row = (f"{layer[key]:,}" for key in numbers)
             table.add_row(layer["name"], layer["kind"], *row)
-    rich.print(table)
+    _print_table(table)
 
 
 def _show_presets(presets, as_json):
@@ -737,7 +812,7 @@ def _show_presets(presets, as_json):
             f"{scores[key]:.3f}" if scores else "" for key in ("dice", "iou", "recall")
         ]
         table.add_row(name, preset["task"], image, *figures, str(preset["megabytes"]))
-    rich.print(table)
+    _print_table(table)
 
 
 def _show_report(report):
@@ -749,9 +824,10 @@ def _show_report(report):
         print(f"{count:8} of {size}")
     table = Table("foreground", "masks", "")
     most = max(*report["foreground"].values(), 1)
+    block = "█" if sys.stdout.encoding.lower().startswith("utf") else "#"
     for share, count in report["foreground"].items():
-        table.add_row(share, str(count), "█" * round(30 * count / most))
-    rich.print(table)
+        table.add_row(share, str(count), block * round(30 * count / most))
+    _print_table(table)
     for message in complaints(report):
         typer.secho(f"Warning: {message}", fg="yellow")
     for error in report["errors"]:

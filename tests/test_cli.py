@@ -1,6 +1,10 @@
 """The commands that look at data, as they are called."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -52,6 +56,9 @@ def test_split(folder, tmp_path):
     done = run("check", folder, "--split", path, "--json")
     assert json.loads(done.stdout)["pairs"] == 12
     assert run("split", folder, "-o", path, "--folds", 3).exit_code == 0
+    done = run("split", folder, "-o", path)
+    assert done.exit_code == 1 and "Expected a new file" in done.stderr
+    assert run("split", folder, "-o", path, "--overwrite").exit_code == 0
     folds = [load_split(tmp_path / f"mine-{number}.json") for number in (1, 2, 3)]
     names = [name for fold in folds for name in fold["validation"]]
     assert sorted(names) == Folder(folder).names
@@ -120,3 +127,85 @@ def test_show_deep_images(tmp_path, dtype, gain, offset):
     for image in (sheet[:256, :256], sheet[:256, 3 * 260 : 3 * 260 + 256]):
         assert image.min() < 40 and image.max() > 215
         assert np.isin(image, (0, 255)).mean() < 0.1  # Little is cut off.
+
+
+def process(*arguments, **options):
+    """The command in a process of its own."""
+    command = [sys.executable, "-c", "from keras_pamunet_cli import run; run()"]
+    options = {"capture_output": True, "text": True, "timeout": 100, **options}
+    return subprocess.run([*command, *map(str, arguments)], **options)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_output_of_other_encodings(folder, encoding):
+    """A name may have letters that the terminal's encoding has not."""
+    name = "\u809d [bold]x :smile:"
+    for part in ("images", "masks"):
+        path = folder / part / "case 01.png"
+        path.rename(path.with_name(f"{name}.png"))
+    Image.new("L", (40, 39)).save(folder / f"masks/{name}.png")
+    options = {"env": {**os.environ, "PYTHONIOENCODING": encoding}, "text": False}
+    done = process("check", folder, "--quiet", **options)
+    # ASCII is mostly a mistake, and Click writes UTF-8 in its place.
+    shown = name.encode(
+        "utf-8" if encoding == "ascii" else encoding, "backslashreplace"
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"are empty: " + shown in done.stdout
+    done = process("check", folder, "--json", **options)
+    assert json.loads(done.stdout)["empty"] == [name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["info"], ["info", "presets", "--json"]])
+def test_output_that_cannot_be_written(arguments):
+    with open("/dev/full", "w") as full:
+        done = process(*arguments, capture_output=False, stdout=full, stderr=-1)
+    assert done.returncode == 1
+    assert done.stderr == "Error: Cannot write the output: No space left on device\n"
+
+
+STOPPED = """
+import os, signal, sys, types
+
+class Swallowing:  # As an import of a back end may do.
+    def find_spec(self, name, path=None, target=None):
+        if name == "keras_pamunet":
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                signal.sigtimedwait([], 1)
+            except BaseException:
+                pass
+
+sys.meta_path.insert(0, Swallowing())
+from keras_pamunet_cli import run
+run()
+"""
+
+
+def test_stopped_while_importing():
+    command = [sys.executable, "-c", STOPPED, "check", "phantom"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "\nStopped.\n")
+
+
+TERMINATED = """
+import os, signal, sys
+from keras_pamunet import files
+import keras_pamunet_cli
+
+@keras_pamunet_cli.app.command()
+def stop(path: str):
+    with files.written_aside(files.Path(path)):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+keras_pamunet_cli.run()
+"""
+
+
+def test_terminated(tmp_path):
+    """What is half done is tidied up."""
+    command = [sys.executable, "-c", TERMINATED, "stop", tmp_path / "a"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 143, done.stderr
+    assert not list(tmp_path.iterdir())
