@@ -11,7 +11,8 @@ from PIL import Image
 
 from keras_pamunet.analysis.figures import contact_sheet, to_rgb
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.volume import Volume, temporary_file
+from keras_pamunet.data.nifti import temporary_file
+from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, window_limits
 from keras_pamunet.inference import (
@@ -213,7 +214,7 @@ def _predict(volume, model, limits, batch_size, flips, progress):
     size = input_size(model, rows_columns)
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
-    with temporary_file() as file:
+    with temporary_file(int(np.prod(volume.shape))) as file:
         for _ in range(len(volume)):  # A file with holes could not tell a full disk.
             file.write(bytes(rows_columns[0] * rows_columns[1]))
         labels = np.memmap(file, "uint8", "r+", shape=volume.shape[::-1])
