@@ -1,6 +1,7 @@
 """Predicts masks of CT volumes in NIfTI files."""
 
 import math
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from rich.markup import escape
 
 from keras_pamunet.analysis.figures import contact_sheet, to_rgb
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.nifti import UnfitVolume, nifti_stem, temporary_file
+from keras_pamunet.data.nifti import (
+    UnfitVolume,
+    let_go,
+    nifti_stem,
+    temporary_file,
+)
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, check_hu, window_limits
@@ -252,7 +258,9 @@ def _predict(volume, model, limits, batch_size, flips, progress):
     with temporary_file(math.prod(volume.shape)) as file:
         for _ in range(len(volume)):  # A file with holes could not tell a full disk.
             file.write(bytes(rows_columns[0] * rows_columns[1]))
-        labels = np.memmap(file, "uint8", "r+", shape=volume.shape[::-1])
+        file.flush()
+        mapping = mmap.mmap(file.fileno(), 0)
+    labels = np.ndarray(volume.shape[::-1], "uint8", mapping)
     for start in rich.progress.track(
         range(0, len(volume), batch_size),
         escape(_printable(Path(volume.name).name)),
@@ -272,6 +280,7 @@ def _predict(volume, model, limits, batch_size, flips, progress):
         )
         for z, probabilities in enumerate(np.array(batch), start):
             labels[z] = to_labels(probabilities, rows_columns, model.activation)
+        let_go(mapping)
     return labels
 
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import errno
-import functools
 import gzip
 import io
 import logging
 import math
+import mmap
 import re
 import shutil
 import struct
@@ -76,8 +76,8 @@ class Nifti:
         shape: of the stored array.
         dtype: of the stored array.
         scaling: `(slope, intercept)`, `(1, 0)` for none.
-        read: returns the stored array without its scaling, mapped to memory if it is
-            in a file.
+        read: returns the stored array without its scaling, and the mapping of the
+            file that it lies in or `None`.
     """
 
     kind: type
@@ -88,7 +88,7 @@ class Nifti:
     shape: tuple[int, ...]
     dtype: np.dtype
     scaling: tuple[float, float]
-    read: Callable[[], np.ndarray]
+    read: Callable[[], tuple[np.ndarray, mmap.mmap | None]]
 
     def geometry(self) -> nibabel.Nifti1Header:
         """A new header of uint8 voxels that lie where these do, without any text."""
@@ -194,6 +194,12 @@ def temporary_file(size: int) -> Iterator[BinaryIO]:
         raise OSError(full) from error
 
 
+def let_go(mapping: mmap.mmap | None) -> None:
+    """Takes what was read of a mapped file out of memory; all stays in the file."""
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
     """Whatever damaged bytes may raise becomes `UnfitVolume`, with the file's name."""
@@ -220,9 +226,9 @@ def named_errors(name: str) -> Iterator[None]:
 
 def _of_image(image):
     data = image.dataobj
-    scaling, read = (1.0, 0.0), functools.partial(np.asarray, data)
+    scaling, read = (1.0, 0.0), lambda: (np.asarray(data), None)
     if isinstance(data, ArrayProxy):
-        scaling, read = (data.slope, data.inter), data.get_unscaled
+        scaling, read = (data.slope, data.inter), lambda: (data.get_unscaled(), None)
         source = data.file_like
         if isinstance(source, io.BytesIO):
             source = source.getvalue()
@@ -346,15 +352,23 @@ def _reader(source, offset, shape, dtype):
 
     def read():
         with _opened(source) as file:
-            if not packed and isinstance(source, bytes):
-                return np.ndarray(shape, dtype, source, offset, order="F")
-            if not packed:
-                return np.memmap(file, dtype, "r", offset, shape, "F")
-            with temporary_file(claimed) as plain, gzip.GzipFile(fileobj=file) as gz:
-                _unpack(gz, plain, claimed)
-                return np.memmap(plain, dtype, "r", offset, shape, "F")
+            if packed:
+                with (
+                    temporary_file(claimed) as plain,
+                    gzip.GzipFile(fileobj=file) as gz,
+                ):
+                    _unpack(gz, plain, claimed)
+                    mapping = _mapping(plain)
+            else:
+                mapping = None if isinstance(source, bytes) else _mapping(file)
+        buffer = source if mapping is None else mapping
+        return np.ndarray(shape, dtype, buffer, offset, order="F"), mapping
 
     return read
+
+
+def _mapping(file):
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _unpack(packed, plain, size):

@@ -10,7 +10,13 @@ from nibabel import orientations
 from nibabel.affines import from_matvec, voxel_sizes
 from nibabel.processing import resample_from_to
 
-from keras_pamunet.data.nifti import MAX_SLICE, UnfitVolume, named_errors, open_nifti
+from keras_pamunet.data.nifti import (
+    MAX_SLICE,
+    UnfitVolume,
+    let_go,
+    named_errors,
+    open_nifti,
+)
 
 LPS = orientations.axcodes2ornt("LPS")
 
@@ -87,7 +93,7 @@ class Volume:
         self.affine = affine @ orientations.inv_ornt_aff(self._to_lps, stored)
         self.affine[:3] *= millimetres
         self.spacing = tuple(voxel_sizes(self.affine).tolist())
-        self._stored = None
+        self._stored = self._mapping = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -109,6 +115,7 @@ class Volume:
         """
         with named_errors(self.name), np.errstate(over="ignore"):
             pixels = self._scale(self._voxels()[:, :, z].T)
+            let_go(self._mapping)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
             raise UnfitVolume(
                 f"Expected finite voxels. Received: {np.sum(~np.isfinite(pixels))} NaN "
@@ -136,7 +143,10 @@ class Volume:
                 "Expected labels of shape (slices, rows, columns) = "
                 f"{self.shape[::-1]} for {self.name}. Received: {labels.shape}"
             )
-        if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 255:
+        fits = labels.dtype in ("bool", "uint8")  # Of a file, that need not be read.
+        if not fits and (
+            labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255
+        ):
             raise ValueError(
                 "Expected booleans or integers from 0 to 255 as labels. Received: "
                 f"{labels.dtype} from {labels.min()} to {labels.max()}"
@@ -193,7 +203,7 @@ class Volume:
         """The file's numbers, in the order of `shape`: a view of data or file."""
         with self._lock:  # Two threads must not decompress the same file.
             if self._stored is None:
-                data = self._nifti.read()
+                data, self._mapping = self._nifti.read()
                 self._stored = orientations.apply_orientation(
                     data.reshape(data.shape[:3]), self._to_lps
                 )

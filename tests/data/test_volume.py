@@ -7,6 +7,7 @@ import tempfile
 import tracemalloc
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -344,6 +345,25 @@ def test_large_slices(tmp_path):
         file.truncate(544 + 8192 * 4096)
     with pytest.raises(ValueError, match="slices of at most .*8192 x 4096"):
         Volume(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_slices_that_were_read_leave_memory(tmp_path):
+    """Of a file of 100 MB that is mapped."""
+    path = tmp_path / "ct.nii"
+    path.write_bytes(claiming((512, 512, 200), False))
+    with path.open("r+b") as file:
+        file.truncate(544 + 2 * 512 * 512 * 200)
+    volume = Volume(path)
+
+    def mapped():
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssFile:"):
+                return int(line.split()[1]) * 1024
+
+    before = mapped()
+    assert not any(volume.slice(z).any() for z in range(200))
+    assert mapped() - before < 10e6
 
 
 def test_bomb(tmp_path, monkeypatch):
