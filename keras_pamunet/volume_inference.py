@@ -1,6 +1,7 @@
 """Predicts masks of CT volumes in NIfTI files."""
 
-import re
+import math
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,25 @@ import nibabel
 import numpy as np
 import rich.progress
 from PIL import Image
+from rich.markup import escape
 
 from keras_pamunet.analysis.figures import contact_sheet, to_rgb
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.volume import Volume, temporary_file
+from keras_pamunet.data.nifti import (
+    UnfitVolume,
+    let_go,
+    nifti_stem,
+    temporary_file,
+)
+from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
-from keras_pamunet.data.windows import apply_window, window_limits
+from keras_pamunet.data.windows import apply_window, check_hu, window_limits
+from keras_pamunet.files import make_folder, unwritable, written_aside
 from keras_pamunet.inference import (
     input_size,
-    make_folder,
     masks_to_keep,
     predict_flips,
     to_labels,
-    written_aside,
 )
 
 PREVIEW_SLICES = 8
@@ -46,8 +53,10 @@ def predict_volume(
             `keras_pamunet.models.load_model` takes. Slices are resized to its size, if
             that is fixed, and the probabilities back.
         window: which HU a model of `input_range` (0, 255) sees: a name in
-            `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to `"liver"`.
-            Models of another `input_range` take HU as they are, and no window.
+            `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to that of
+            the slices it was trained on, `model.window`, and must be given if there
+            is none. Models of another `input_range` take HU as they are, and no
+            window.
         batch_size: slices predicted at once.
         flips: see `keras_pamunet.inference.predict`.
         progress: whether to show a progress bar.
@@ -58,8 +67,9 @@ def predict_volume(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the source is no volume or damaged, or the model takes another
-            number of channels or no window.
+        ValueError: if the source is no volume, damaged or not in HU (see
+            `keras_pamunet.data.windows.check_hu`), or the model takes another number of
+            channels or another window.
 
     Example:
 
@@ -69,7 +79,7 @@ def predict_volume(
     """
     model = _load(model)
     limits = _limits(model, window)
-    volume = Volume(source)
+    volume = _open(source, model, limits)
     labels = _predict(volume, model, limits, batch_size, flips, progress)
     return volume.to_nifti(labels)
 
@@ -108,8 +118,9 @@ def predict_volumes(
         FileNotFoundError: if there is no such file or folder.
         FileExistsError: if the mask of a single volume is there.
         OSError: if the output cannot be written.
-        ValueError: names the volumes that could not be read; the others are done all
-            the same. Also if a mask would take the place of a volume, or as
+        ValueError: names the volumes that could not be used, as they are damaged, not
+            in HU or too large for memory or `TMPDIR`; the others are done all the
+            same. Also if a mask would take the place of a volume, or as
             `predict_volume` does.
     """
     model = _load(model)
@@ -122,11 +133,13 @@ def predict_volumes(
         if target in kept:
             continue
         try:
-            _predict_file(path, target, model, limits, preview, progress, flips)
-        # A link may lead nowhere, and a damaged header claim any size.
-        except (FileNotFoundError, ValueError, MemoryError) as error:
-            problems.append(f"  {path}: {error}")
+            volume = _open(path, model, limits)
+            labels = _predict(volume, model, limits, 8, flips, progress)
+        # What a file can cause. Whatever else goes wrong would so for the others.
+        except (UnfitVolume, OSError, MemoryError) as error:
+            problems.append(f"  {path}: {str(error) or type(error).__name__}")
             continue
+        _write(volume, labels, target, limits or model.input_range, preview)
         written.append(target)
     if problems:
         raise ValueError(
@@ -138,7 +151,7 @@ def predict_volumes(
 
 def holds_nifti(path: Path) -> bool:
     """Whether this is a NIfTI file, by its name, or a folder with such files."""
-    return bool(nifti_files([path])) if path.is_dir() else _stem(path) != path.name
+    return bool(nifti_files([path])) if path.is_dir() else _is_named_so(path)
 
 
 def _load(model):
@@ -157,14 +170,29 @@ def _limits(model, window):
             "Expected a model of 1 or 3 channels for CT. Received: one of "
             f"{model.input_shape[-1]} channels"
         )
-    if tuple(model.input_range) == (0, 255):
-        return window_limits("liver" if window is None else window)
-    if window is not None:
+    given = None if window is None else window_limits(window)
+    if tuple(model.input_range) != (0, 255):
+        if given is not None:
+            raise ValueError(
+                "Expected no window for a model that takes HU from "
+                f"{model.input_range}. Received: window={window!r}"
+            )
+        return None
+    if model.window is None:
+        if given is None:
+            raise ValueError(
+                "Expected a model that was trained on slices of CT volumes. Received: "
+                "one that keeps no window of HU. If it was trained on grey values of a "
+                "window, name that: --window liver, or window='liver'."
+            )
+        return given
+    own = window_limits(model.window)
+    if given not in (None, own):
         raise ValueError(
-            f"Expected no window for a model that takes HU from {model.input_range}. "
-            f"Received: window={window!r}"
+            f"Expected the window {own} HU that the model was trained with. Received: "
+            f"window={window!r}"
         )
-    return None
+    return own
 
 
 def _targets(volumes, output):
@@ -179,7 +207,7 @@ def _targets(volumes, output):
         raise FileNotFoundError(
             f"Expected .nii or .nii.gz files in {volumes}. Found none."
         )
-    if _stem(output) == output.name:
+    if not _is_named_so(output):
         targets = {path: output / path.name for path in files}
     elif single:
         targets = {volumes: output}
@@ -196,14 +224,28 @@ def _targets(volumes, output):
     return targets
 
 
-def _predict_file(path, target, model, limits, preview, progress, flips):
-    volume = Volume(path)
-    labels = _predict(volume, model, limits, 8, flips, progress)
-    if preview:  # Before the mask, which says that all is done.
-        picture = _preview(volume, labels, limits or model.input_range)
-        Image.fromarray(picture).save(target.with_name(f"{_stem(target)}.png"))
-    with written_aside(target) as temporary:
-        volume.to_nifti(labels).to_filename(temporary)
+def _open(source, model, limits):
+    """The volume, in HU if the model sees HU."""
+    volume = Volume(source)
+    if limits is not None or model.input_range[0] < 0:
+        check_hu(volume)
+    return volume
+
+
+def _write(volume, labels, target, limits, preview):
+    try:
+        if preview:  # Before the mask, which says that all is done.
+            picture = Image.fromarray(_preview(volume, labels, limits))
+            with written_aside(target.with_name(f"{nifti_stem(target)}.png")) as new:
+                picture.save(new)
+        with written_aside(target) as new:
+            # nibabel makes other names of endings like .Nii.gz.
+            ending = new.name[len(nifti_stem(new)) :].lower()
+            lower = new.with_name(f"mask{ending}")
+            volume.to_nifti(labels).to_filename(lower)
+            lower.rename(new)
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def _predict(volume, model, limits, batch_size, flips, progress):
@@ -213,13 +255,15 @@ def _predict(volume, model, limits, batch_size, flips, progress):
     size = input_size(model, rows_columns)
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
-    with temporary_file() as file:
+    with temporary_file(math.prod(volume.shape)) as file:
         for _ in range(len(volume)):  # A file with holes could not tell a full disk.
             file.write(bytes(rows_columns[0] * rows_columns[1]))
-        labels = np.memmap(file, "uint8", "r+", shape=volume.shape[::-1])
+        file.flush()
+        mapping = mmap.mmap(file.fileno(), 0)
+    labels = np.ndarray(volume.shape[::-1], "uint8", mapping)
     for start in rich.progress.track(
         range(0, len(volume), batch_size),
-        Path(volume.name).name,
+        escape(_printable(Path(volume.name).name)),
         disable=not progress,
         transient=True,
     ):
@@ -236,6 +280,7 @@ def _predict(volume, model, limits, batch_size, flips, progress):
         )
         for z, probabilities in enumerate(np.array(batch), start):
             labels[z] = to_labels(probabilities, rows_columns, model.activation)
+        let_go(mapping)
     return labels
 
 
@@ -261,6 +306,11 @@ def _preview(volume, labels, limits):
     return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
 
 
-def _stem(path):
-    """The file's name without `.nii` or `.nii.gz`."""
-    return re.sub(r"\.nii(\.gz)?$", "", path.name)
+def _is_named_so(path):
+    """Whether a file's name ends as those of NIfTI files do."""
+    return nifti_stem(path) != path.name
+
+
+def _printable(name):
+    """A file's name without the bytes that are no text."""
+    return name.encode("utf-8", "replace").decode()

@@ -1,5 +1,6 @@
 """Masks of CT volumes, on a few small ones."""
 
+import gzip
 import tempfile
 import tracemalloc
 from functools import partial
@@ -16,7 +17,11 @@ from keras_pamunet import PAMUNet, volume_inference
 from keras_pamunet.data import Volume, apply_window
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.inference import predict_image
-from keras_pamunet.volume_inference import predict_volume, predict_volumes
+from keras_pamunet.volume_inference import (
+    holds_nifti,
+    predict_volume,
+    predict_volumes,
+)
 from keras_pamunet_cli import app
 from tests.conftest import DATA
 from tests.data.test_volume import AFFINE, OBLIQUE, assert_lies_on, restore
@@ -27,10 +32,13 @@ SHAPE = (12, 10, 5)
 class Brightness:
     """What inference asks of a model; brighter is likelier, more so at the right."""
 
-    def __init__(self, channels=1, activation="sigmoid", input_range=(0, 255)):
+    def __init__(
+        self, channels=1, activation="sigmoid", input_range=(0, 255), window=None
+    ):
         self.input_shape = (None, 32, 32, channels)
         self.activation = activation
         self.input_range = input_range
+        self.window = window
 
     def predict_on_batch(self, images):
         assert images.shape[1:] == self.input_shape[1:]
@@ -46,7 +54,7 @@ class Brightness:
 
 @pytest.fixture
 def model():
-    return Brightness()
+    return Brightness(window=(-200, 250))
 
 
 @pytest.fixture
@@ -103,9 +111,9 @@ def test_orientations(model, hu, axes, affine):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
 def test_batches(model, hu, batch_size):
     image = nibabel.Nifti1Image(hu, AFFINE)
-    expected = slice_by_slice(model, hu, (-100, 90), False)
+    expected = slice_by_slice(model, hu, (-200, 250), False)
     for source in (image, image.to_bytes()):
-        mask = predict_volume(source, model, (-100, 90), batch_size, flips=False)
+        mask = predict_volume(source, model, None, batch_size, flips=False)
         np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
 
 
@@ -130,8 +138,51 @@ def test_kinds_of_models(hu):
         predict_volume(image, Brightness(2))
 
 
-def test_network(hu, tmp_path):
+def test_window_of_the_model(hu):
+    """A model meets the grey values that it was trained on, or the user names them."""
+    image = nibabel.Nifti1Image(hu, AFFINE)
+    for own in ((-1350, 150), [-1350.0, 150.0]):
+        model = Brightness(window=own)
+        expected = slice_by_slice(model, hu, (-1350, 150))
+        for window in (None, "lung", (-1350, 150)):
+            mask = predict_volume(image, model, window)
+            np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
+        for window in ("liver", (-1350, 151)):
+            message = r"window \(-1350.*, 150.*\) HU that .*Received: window="
+            with pytest.raises(ValueError, match=message):
+                predict_volume(image, model, window)
+    # A preset for photographs, say.
+    model = Brightness()
+    with pytest.raises(ValueError, match="keeps no window of HU.*--window liver"):
+        predict_volume(image, model)
+    mask = predict_volume(image, model, "bone")
+    expected = slice_by_slice(model, hu, (-500, 1300))
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
+    for window in ("brain", (5, 5)):
+        with pytest.raises(ValueError, match="Expected a window, liver, soft"):
+            predict_volume(image, model, window)
+
+
+def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
+    """Models of HU refuse them, others see what they were made for."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name, voxels in (("plus", hu + np.int16(1024)), ("right", hu)):
+        nibabel.Nifti1Image(voxels, AFFINE).to_filename(scans / f"{name}.nii")
+    for seeing_hu in (model, Brightness(input_range=(-200, 250))):
+        with pytest.raises(ValueError, match="in HU.*Nothing is below 0"):
+            predict_volume(scans / "plus.nii", seeing_hu)
+        masks = tmp_path / str(seeing_hu.input_range)
+        with pytest.raises(ValueError, match="(?s)1 of 2 .*plus.nii: .*in HU"):
+            predict_volumes(seeing_hu, scans, masks, progress=False)
+        assert [path.name for path in masks.iterdir()] == ["right.nii"]
+    stored = Brightness(input_range=(0, 4095))
+    assert predict_volume(scans / "plus.nii", stored).shape == SHAPE
+
+
+def test_network(hu, tmp_path, monkeypatch):
     """One of Keras, from memory and from its file."""
+    monkeypatch.setattr(PAMUNet, "window", None, raising=False)
     keras.utils.set_random_seed(0)
     network = PAMUNet((32, 32, 1), expansion=1)
     # Pronounced masks: half the pixels, and none of them close to the threshold.
@@ -147,10 +198,12 @@ def test_network(hu, tmp_path):
     assert 0.05 < expected.mean() < 0.95
     image = nibabel.Nifti1Image(hu, AFFINE)
     image.to_filename(tmp_path / "ct.nii")
-    predict_volumes(path, tmp_path / "ct.nii", tmp_path / "m.nii", progress=False)
+    predict_volumes(
+        path, tmp_path / "ct.nii", tmp_path / "m.nii", "liver", progress=False
+    )
     for mask in (
-        predict_volume(image, network),
-        predict_volume(image, path),
+        predict_volume(image, network, "liver"),
+        predict_volume(image, path, "liver"),
         nibabel.load(tmp_path / "m.nii"),
     ):
         np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
@@ -165,13 +218,13 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     before = {path: path.read_bytes() for path in scans.iterdir()}
     masks = tmp_path / "masks"
     command = ("predict", "--model", "any", "-i", scans, "-o", masks)
-    command = (*command, "-q", "--window=-100,90", "--preview")
+    command = (*command, "-q", "--window=-200,250", "--preview")
     done = run(*command)
     assert done.exit_code == 1
     assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
     names = ["a.nii", "a.png", "c.nii.gz", "c.png"]
     assert sorted(path.name for path in masks.iterdir()) == names
-    expected = slice_by_slice(model, hu, (-100, 90))
+    expected = slice_by_slice(model, hu)
     for name in ("a.nii", "c.nii.gz"):
         found = np.asarray(nibabel.load(masks / name).dataobj)
         np.testing.assert_array_equal(found, expected)
@@ -237,7 +290,7 @@ def test_one_file(tmp_path, scans, model):
 
 def test_memory(tmp_path, model):
     """Does not grow with the slices: neither voxels nor labels are in it."""
-    hu = np.zeros((128, 128, 400), "int16")
+    hu = np.full((128, 128, 400), -1000, "int16")
     hu[40:80, 40:80] = 200
     image = restore(nibabel.Nifti1Image(hu, AFFINE), "PIR")
     image.to_filename(tmp_path / "ct.nii.gz")
@@ -262,6 +315,71 @@ def test_preview(tmp_path, scans, hu, model):
     width = round(256 * 12 / 10)
     white = sheet[:256, width + 4 : 2 * width + 4, 0] == 255
     assert abs(white.mean() - expected[..., slices[0]].mean()) < 0.03
+
+
+def test_links_are_not_written_through(tmp_path, scans, model):
+    """Neither one beside the output nor one in its place."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in (".partial-a.nii", ".partial-a.png", "a.png"):
+        (tmp_path / f"own {name}").write_text("the user's")
+        (masks / name).symlink_to(tmp_path / f"own {name}")
+    predict_volumes(model, scans / "a.nii", masks, preview=True, progress=False)
+    for path in tmp_path.glob("own *"):
+        assert path.read_text() == "the user's"
+    assert (masks / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not (masks / "a.png").is_symlink()
+
+
+def test_endings_in_any_case(tmp_path, hu, model):
+    """And names in which rich would look for markup."""
+    scans, masks = tmp_path / "scans [1]", tmp_path / "masks"
+    scans.mkdir()
+    content = nibabel.Nifti1Image(hu, AFFINE).to_bytes()
+    names = ["ONE.NII", "TWO.NII.GZ", "four [bold].nii", "three.Nii.gz"]
+    for name in names:
+        packed = gzip.compress(content) if name.lower().endswith("gz") else content
+        (scans / name).write_bytes(packed)
+    expected = slice_by_slice(model, hu)
+    assert holds_nifti(scans) and holds_nifti(scans / names[1])
+    written, _ = predict_volumes(model, scans, masks)
+    assert sorted(path.name for path in masks.iterdir()) == names
+    for path in written:
+        assert (path.read_bytes()[:2] == b"\x1f\x8b") == ("gz" in path.name.lower())
+        labels = Volume(path)
+        found = np.stack([labels.slice(z) for z in range(5)]).T
+        np.testing.assert_array_equal(found, expected)
+    single = tmp_path / "mask.Nii.Gz"
+    assert predict_volumes(model, scans / names[3], single)[0] == [single]
+    assert single.read_bytes() == (masks / "three.Nii.gz").read_bytes()
+
+
+class Failing(Brightness):
+    """Fails at some scans by what a file may cause, or by its own fault."""
+
+    def __init__(self, error):
+        super().__init__(window=(-200, 250))
+        self.error, self.calls = error, 0
+
+    def predict_on_batch(self, images):
+        self.calls += 1
+        if self.calls == 1:
+            raise self.error
+        return super().predict_on_batch(images)
+
+
+def test_what_stops_a_folder(tmp_path, scans):
+    """What a volume causes does not, what the model does would happen again."""
+    for error in (MemoryError(), OSError(5, "Input/output error")):
+        masks = tmp_path / type(error).__name__
+        kind = "MemoryError|Input/output"
+        with pytest.raises(ValueError, match=f"2 of 3 .*\n.*a.nii: .*({kind})"):
+            predict_volumes(Failing(error), scans, masks, progress=False)
+        assert [path.name for path in masks.iterdir()] == ["c.nii.gz"]
+    model = Failing(ValueError("Expected probabilities. Received: NaN"))
+    with pytest.raises(ValueError, match="^Expected prob.*NaN"):
+        predict_volumes(model, scans, tmp_path / "none", progress=False)
+    assert model.calls == 1
 
 
 def test_interrupted_write(tmp_path, scans, model, monkeypatch):

@@ -13,12 +13,15 @@ class Pairs:
         num_classes: 1 for masks of one object.
         groups: what pair of `names` comes from (a volume, a patient), so that no group
             is divided between training and test; or `None`.
+        window: `(lowest, highest)` HU that became 0 and 255 in the images of a CT; or
+            `None`.
     """
 
     names: list[str]
     channels: int
     num_classes: int
     groups: list[str] | None = None
+    window: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pamunet.data.pairs import Pairs
+from keras_pamunet.data.windows import window_limits
 
 
 class TfdsSource(Pairs):
@@ -22,6 +23,8 @@ class TfdsSource(Pairs):
     Attributes:
         names: the name of each pair, or `<volume>/<slice>`, sorted.
         groups: the volume of each pair, if the set has volumes; otherwise `None`.
+        window: `(lowest, highest)` HU of the images, if the set's configuration has
+            one, as `lits/slices_128` does; otherwise `None`.
 
     Raises:
         FileNotFoundError: if the set has not been prepared.
@@ -42,6 +45,9 @@ class TfdsSource(Pairs):
         self.name = name
         self.num_classes = num_classes
         builder = _builder(name, data_dir)
+        # A set of another package has no such configuration.
+        window = getattr(builder.builder_config, "window", None)
+        self.window = None if window is None else window_limits(window)
         features = builder.info.features
         self.channels = features["image"].shape[-1]
         self._pairs = builder.as_data_source("all")

@@ -1,23 +1,22 @@
-import errno
-import gzip
-import io
-import shutil
-import tempfile
+import copy
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel
 import numpy as np
 from nibabel import orientations
 from nibabel.affines import from_matvec, voxel_sizes
-from nibabel.filebasedimages import ImageFileError
-from nibabel.openers import ImageOpener
 from nibabel.processing import resample_from_to
-from nibabel.spatialimages import HeaderDataError
+
+from keras_pamunet.data.nifti import (
+    MAX_SLICE,
+    UnfitVolume,
+    let_go,
+    named_errors,
+    open_nifti,
+)
 
 LPS = orientations.axcodes2ornt("LPS")
 
@@ -31,26 +30,33 @@ class Volume:
     resampled: each axis is named after the closest one of the body.
 
     Opening reads the header. The voxels stay in the file's type and on the disk: a
-    `.nii` file is mapped to memory and read slice by slice, a `.nii.gz` file is
-    decompressed for the first slice, to a file without a name in the folder for
-    temporary files (`TMPDIR`).
+    plain file is mapped to memory and read slice by slice, one packed by gzip is
+    unpacked for the first slice, to a file without a name in the folder for temporary
+    files (`TMPDIR`). Neither takes more than the header claims, and that is compared
+    with the size of the file before.
 
     Args:
-        source: path of a `.nii` or `.nii.gz` file, its content as bytes, or a
-            `nibabel.Nifti1Image` or `Nifti2Image`. Axes behind the third must have
-            length 1.
+        source: path of a NIfTI file (`.nii` or `.nii.gz`; what is in it tells whether
+            it is packed), its content as bytes, or a `nibabel.Nifti1Image` or
+            `Nifti2Image`. Axes behind the third must have length 1.
         name: what errors call the volume. Defaults to the path.
 
     Attributes:
         shape: `(columns, rows, slices)`.
-        spacing: size of a voxel in mm, in the order of `shape`.
-        affine: from the indices of `shape` to the NIfTI's millimetres.
+        spacing: size of a voxel in mm, in the order of `shape`. Files in metres or
+            micrometres are converted; an unknown unit is taken as mm.
+        affine: from the indices of `shape` to the NIfTI's axes, in mm.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no NIfTI file, has several volumes, colours or complex
-            numbers, or if its spacing or its affine makes no sense. Reading slices
-            raises it if the file is truncated or has NaN or infinite voxels.
+        ValueError: if it is no NIfTI file or shorter than its header claims, has
+            several volumes, colours or complex numbers, or if its spacing or its
+            affine makes no sense. Reading slices raises it if the file is damaged or
+            has NaN or infinite voxels.
+
+    Warns:
+        UserWarning: if the header contradicts itself in sform and qform, spacing,
+            type or unit, or does not tell left from right.
 
     Example:
 
@@ -66,18 +72,28 @@ class Volume:
         name: str | None = None,
     ):
         self.name = name or _name(source)
-        self._image, pixdim = _open(source, self.name)
-        _check(self._image, pixdim, self.name)
-        own = orientations.io_orientation(self._image.affine)
+        self._nifti = open_nifti(source, self.name)
+        _check(self._nifti, self.name)
+        for contradiction in self._nifti.contradictions():
+            warnings.warn(f"{self.name}: {contradiction}", stacklevel=2)
+        self._place(self._nifti.affine, self._nifti.millimetres)
+
+    def _place(self, affine, millimetres):
+        """Derives all that depends on where the stored voxels lie."""
+        stored = self._nifti.shape[:3]
+        own = orientations.io_orientation(affine)
         self._to_lps = orientations.ornt_transform(own, LPS)
         self._from_lps = orientations.ornt_transform(LPS, own)
-        stored = self._image.shape[:3]
         self.shape = tuple(stored[int(axis)] for axis in np.argsort(self._to_lps[:, 0]))
-        self.affine = self._image.affine @ orientations.inv_ornt_aff(
-            self._to_lps, stored
-        )
+        if self.shape[0] * self.shape[1] > MAX_SLICE:
+            raise UnfitVolume(
+                f"Expected slices of at most {MAX_SLICE:,} voxels. Received: "
+                f"{self.shape[0]} x {self.shape[1]} in {self.name}"
+            )
+        self.affine = affine @ orientations.inv_ornt_aff(self._to_lps, stored)
+        self.affine[:3] *= millimetres
         self.spacing = tuple(voxel_sizes(self.affine).tolist())
-        self._stored = None
+        self._stored = self._mapping = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -97,10 +113,11 @@ class Volume:
             ValueError: if the file is truncated or the slice has NaN or infinite
                 voxels.
         """
-        with _named_errors(self.name):
+        with named_errors(self.name), np.errstate(over="ignore"):
             pixels = self._scale(self._voxels()[:, :, z].T)
+            let_go(self._mapping)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise ValueError(
+            raise UnfitVolume(
                 f"Expected finite voxels. Received: {np.sum(~np.isfinite(pixels))} NaN "
                 f"or infinite voxels in slice {z} of {self.name}"
             )
@@ -114,7 +131,8 @@ class Volume:
 
         Returns:
             uint8 image with the shape, the affine, the codes of both transforms and
-            the units of the image that was opened, bit for bit.
+            the units of the image that was opened, bit for bit. Nothing else of its
+            header goes over: texts and extensions may name the patient.
 
         Raises:
             ValueError: if the labels have another shape or other values.
@@ -125,18 +143,33 @@ class Volume:
                 "Expected labels of shape (slices, rows, columns) = "
                 f"{self.shape[::-1]} for {self.name}. Received: {labels.shape}"
             )
-        if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 255:
+        fits = labels.dtype in ("bool", "uint8")  # Of a file, that need not be read.
+        if not fits and (
+            labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255
+        ):
             raise ValueError(
                 "Expected booleans or integers from 0 to 255 as labels. Received: "
                 f"{labels.dtype} from {labels.min()} to {labels.max()}"
             )
         stored = orientations.apply_orientation(
             labels.astype("uint8", copy=False).T, self._from_lps
-        ).reshape(self._image.shape)
-        header = self._image.header.copy()
-        header.set_data_dtype("uint8")
-        header["cal_min"] = header["cal_max"] = 0  # The CT's window would hide labels.
-        return type(self._image)(stored, self._image.affine, header)
+        ).reshape(self._nifti.shape)
+        return self._nifti.kind(stored, self._nifti.affine, self._nifti.geometry())
+
+    def laid_on(self, other: "Volume") -> "Volume":
+        """The same voxels, with the affine of a volume that is stored in this shape.
+
+        Raises:
+            ValueError: if that is stored in another shape.
+        """
+        if self._nifti.shape[:3] != other._nifti.shape[:3]:
+            raise UnfitVolume(
+                f"Expected {self.name} to lie on {other.name}, or to be stored in its "
+                f"shape, {other._nifti.shape}. Received: {self._nifti.shape}"
+            )
+        moved = copy.copy(self)
+        moved._place(other._nifti.affine, other._nifti.millimetres)
+        return moved
 
     def resample(self, spacing: float | Sequence[float], order: int = 1) -> "Volume":
         """The same part of the body with voxels of another size.
@@ -160,7 +193,8 @@ class Volume:
         shape = np.maximum(np.rint(self.shape / scale), 1).astype(int)
         # The outer faces of the first voxels coincide, not their centres.
         affine = self.affine @ from_matvec(np.diag(scale), (scale - 1) / 2)
-        image = nibabel.Nifti1Image(voxels, self.affine, self._image.header)
+        image = nibabel.Nifti1Image(voxels, self.affine)
+        image.header.set_xyzt_units("mm")
         return Volume(
             resample_from_to(image, (shape, affine), order, mode="nearest"), self.name
         )
@@ -169,17 +203,17 @@ class Volume:
         """The file's numbers, in the order of `shape`: a view of data or file."""
         with self._lock:  # Two threads must not decompress the same file.
             if self._stored is None:
-                data = _stored(self._image)
+                data, self._mapping = self._nifti.read()
                 self._stored = orientations.apply_orientation(
                     data.reshape(data.shape[:3]), self._to_lps
                 )
         return self._stored
 
     def _scale(self, pixels):
-        data = self._image.dataobj
-        slope, inter = getattr(data, "slope", 1), getattr(data, "inter", 0)
+        slope, inter = self._nifti.scaling
         if (slope, inter) != (1, 0):
-            return pixels.astype("float32") * np.float32(slope) + np.float32(inter)
+            # In float64, as slope and intercept may cancel large integers.
+            return (pixels.astype("float64") * slope + inter).astype("float32")
         if pixels.dtype.kind == "f":
             return pixels.astype("float32")
         return pixels.astype(pixels.dtype.newbyteorder("="))
@@ -191,113 +225,23 @@ def _name(source):
     return "the volume" if source is None or isinstance(source, bytes) else str(source)
 
 
-def _open(source, name):
-    """The image, and the spacing as it stands in the header.
-
-    nibabel mends a zero or negative spacing on its own, so it must be read first.
-    """
-    if isinstance(source, nibabel.Nifti1Image):
-        return source, source.header["pixdim"][1:4]
-    if not isinstance(source, bytes):
-        if Path(source).is_dir():
-            raise ValueError(_not_nifti(f"the folder {name}"))
-        if not Path(source).exists():
-            raise FileNotFoundError(f"Expected a NIfTI file. Not there: {name}")
-    with _named_errors(name):
-        stream = None
-        if isinstance(source, bytes):
-            stream = io.BytesIO(source)
-            if source.startswith(b"\x1f\x8b"):
-                stream = gzip.GzipFile(fileobj=stream)
-        with ImageOpener(source if stream is None else stream) as file:
-            start = file.read(nibabel.Nifti2Header.sizeof_hdr)
-        for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-            if kind.header_class.may_contain_header(start):
-                block = start[: kind.header_class.sizeof_hdr]
-                pixdim = kind.header_class(block, check=False)["pixdim"][1:4]
-                if stream is None:
-                    return kind.from_filename(source), pixdim
-                stream.seek(0)
-                return kind.from_stream(stream), pixdim
-    raise ValueError(_not_nifti(name))
-
-
-def _stored(image):
-    """The file's numbers without their scaling, mapped to memory if it has a name."""
-    data = image.dataobj
-    if not nibabel.is_proxy(data):
-        return np.asarray(data)
-    path = image.get_filename()
-    if path is None or path.endswith(".nii"):
-        return data.get_unscaled()
-    with temporary_file() as file:
-        with ImageOpener(path) as compressed:
-            shutil.copyfileobj(compressed, file)
-        file.seek(0)
-        return type(image).from_stream(file).dataobj.get_unscaled()
-
-
-@contextmanager
-def temporary_file() -> Iterator[BinaryIO]:
-    """A file without a name, in `TMPDIR`.
-
-    Raises:
-        OSError: says where that is, if it is full.
-    """
-    try:
-        with tempfile.TemporaryFile() as file:
-            yield file
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OSError(
-            f"The folder of temporary files is full: {tempfile.gettempdir()}. Name a "
-            "larger one in TMPDIR."
-        ) from error
-
-
-def _not_nifti(received):
-    return (
-        f"Expected a NIfTI file (.nii or .nii.gz). Received: {received}. "
-        "dcm2niix makes one of a DICOM series."
-    )
-
-
-def _check(image, pixdim, name):
-    shape = image.shape
+def _check(nifti, name):
+    shape, affine = nifti.shape, nifti.affine
     if len(shape) < 3 or min(shape) < 1 or max(shape[3:], default=1) > 1:
-        raise ValueError(
+        raise UnfitVolume(
             f"Expected a volume of three axes. Received: shape {shape} in "
             f"{name}. image.slicer[..., 0] of nibabel takes the first of several."
         )
-    dtype = image.get_data_dtype()
-    if dtype.kind not in "iuf":
-        raise ValueError(f"Expected grey values. Received: {dtype} in {name}")
-    affine = image.affine
+    if nifti.dtype.kind not in "iuf":
+        raise UnfitVolume(f"Expected grey values. Received: {nifti.dtype} in {name}")
     if affine is None or not np.isfinite(affine).all():
-        raise ValueError(f"Expected a finite affine in {name}. Received: {affine}")
-    for spacing in (pixdim, voxel_sizes(affine)):
+        raise UnfitVolume(f"Expected a finite affine in {name}. Received: {affine}")
+    for spacing in (nifti.pixdim, voxel_sizes(affine)):
         if not (np.isfinite(spacing) & (spacing > 0)).all():
-            raise ValueError(
+            raise UnfitVolume(
                 f"Expected a spacing above 0 mm in {name}. Received: {spacing}"
             )
     if np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        raise ValueError(
+        raise UnfitVolume(
             f"Expected an affine with an inverse in {name}. Received: {affine.tolist()}"
         )
-
-
-@contextmanager
-def _named_errors(name):
-    try:
-        yield
-    except (
-        OSError,
-        EOFError,
-        OverflowError,
-        ValueError,
-        zlib.error,
-        ImageFileError,
-        HeaderDataError,
-    ) as error:
-        raise ValueError(f"Cannot read {name}: {error}") from error

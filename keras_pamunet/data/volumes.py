@@ -1,16 +1,21 @@
 import functools
-import re
 import threading
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine
 
-from keras_pamunet.data.pairs import Pairs
+from keras_pamunet.data.nifti import (
+    UnfitVolume,
+    corners_apart,
+    is_nifti,
+    nifti_stem,
+)
+from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.data.windows import apply_window, window_limits
+from keras_pamunet.data.windows import apply_window, check_hu, window_limits
 
 # Distance in mm by which the corners of an image and its labels may lie apart: what
 # the rounding of a quaternion in the header may do, and far below a voxel.
@@ -38,11 +43,17 @@ class Volumes(Pairs):
     Attributes:
         names: a name a slice, as `volume-3/0042`, counted from the feet up.
         groups: the volume of each name, as `volume-3`, to divide the names by.
+        window: `(lowest, highest)` HU.
 
     Raises:
-        FileNotFoundError: if there are no volumes, or the partner of one is missing.
-        ValueError: if a file is no volume (see `Volume`), or labels differ from their
-            image in shape or lie more than 0.1 mm off it.
+        FileNotFoundError: names the files whose partner is missing; or if there are no
+            volumes.
+        ValueError: names the files that are no volume (see `Volume`), and the labels
+            that differ from their image in shape.
+
+    Warns:
+        UserWarning: names the labels that lie more than 0.1 mm off their image. Their
+            own affine is taken as wrong, and they go by voxels.
 
     Example:
 
@@ -65,11 +76,11 @@ class Volumes(Pairs):
         self.window = window_limits(window)
         self._files = case_files(Path(root))
         self._lock = threading.Lock()
+        self._in_hu = set()
         self._recent = functools.lru_cache(maxsize=2)(_open)
+        lengths = _lengths(self._files)
         self.names = [
-            f"{case}/{z:04}"
-            for case, paths in self._files.items()
-            for z in range(len(_open(paths)[0]))
+            f"{case}/{z:04}" for case, length in lengths.items() for z in range(length)
         ]
 
     @property
@@ -87,12 +98,15 @@ class Volumes(Pairs):
             uint8 labels.
 
         Raises:
-            ValueError: if a file is truncated, or the slice has NaN or infinite voxels
-                or labels other than 0, 1 and 2.
+            ValueError: if a file is damaged, the image is not in HU, or the slice has
+                NaN or infinite voxels or labels other than 0, 1 and 2.
         """
         case, _, z = self.names[index].rpartition("/")
         with self._lock:
             image, labels = self._recent(self._files[case])
+            if case not in self._in_hu:
+                check_hu(image)
+                self._in_hu.add(case)
         mask = read_labels(labels, int(z))
         if self.num_classes == 1:
             mask = (mask > 0).astype("uint8")
@@ -103,8 +117,8 @@ class Volumes(Pairs):
 def holds_volumes(root: str | Path) -> bool:
     """Whether a folder is laid out as LiTS or MSD's Task03_Liver are."""
     root = Path(root)
-    patterns = ("imagesTr", "volume-*.nii*", "*/volume-*.nii*")
-    return any(any(root.glob(pattern)) for pattern in patterns)
+    volumes = (*root.glob("volume-*"), *root.glob("*/volume-*"))
+    return (root / "imagesTr").exists() or any(map(is_nifti, volumes))
 
 
 def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
@@ -114,7 +128,8 @@ def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
         root: `pathlib.Path`, or an `epath.Path` of TFDS.
 
     Raises:
-        FileNotFoundError: if there are no volumes, or the partner of one is missing.
+        FileNotFoundError: if there are no volumes, or names those whose partner is
+            missing.
         ValueError: if two files have the same name.
     """
     if (root / "imagesTr").is_dir():
@@ -135,34 +150,47 @@ def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
         )
     alone = sorted(images.keys() ^ labels.keys())
     if alone:
-        kind = "labels" if alone[0] in images else "image"
+        missing = [
+            f"{'labels' if name in images else 'image'} of {(images | labels)[name]}"
+            for name in alone
+        ]
         raise FileNotFoundError(
-            f"Expected an image and labels of each case in {root}. Missing: {kind} of "
-            f"{(images | labels)[alone[0]]}"
+            f"Expected an image and labels of each case in {root}. Missing for "
+            f"{len(alone)} of {len(images | labels)}: {some(missing)}"
         )
     return {name: (images[name], labels[name]) for name in sorted(images)}
 
 
-def open_case(image: Volume, labels: Volume) -> tuple[Volume, Volume]:
-    """Returns the two, once it is clear that they lie on each other.
+def open_case(image: Volume, labels: Volume) -> tuple[Volume, Volume, str | None]:
+    """Lays labels on their image.
+
+    Labels more than 0.1 mm off have a wrong affine, as those of case 53 of LiTS do,
+    and go by voxels, in the order they are stored in.
+
+    Returns:
+        The image, labels that lie on it, and what is wrong with their affine, or
+        `None`.
 
     Raises:
-        ValueError: if their shapes differ, or their corners by more than 0.1 mm.
+        ValueError: if they are neither on it nor stored in its shape.
     """
-    if image.shape != labels.shape:
-        raise ValueError(
-            f"Expected {labels.name} to have the shape of {image.name}, {image.shape}. "
-            f"Received: {labels.shape}"
+    wrong = "other axes"
+    if image.shape == labels.shape:
+        apart = corners_apart(image.affine, labels.affine, image.shape)
+        if apart <= TOLERANCE:
+            return image, labels, None
+        wrong = f"corners up to {apart:.3g} mm apart"
+    return image, labels.laid_on(image), f"{labels.name} ({wrong})"
+
+
+def warn_of_affines(wrong: list[str]) -> None:
+    """Names labels that `open_case` found wrong."""
+    if wrong:
+        warnings.warn(
+            f"{len(wrong)} labels have another affine than their image and are laid on "
+            f"it voxel by voxel: {', '.join(wrong)}",
+            stacklevel=3,
         )
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.shape) - 1)
-    apart = apply_affine(image.affine - labels.affine, corners)
-    distance = np.linalg.norm(apart, axis=1).max()
-    if distance > TOLERANCE:
-        raise ValueError(
-            f"Expected {labels.name} to have the affine of {image.name}. Received: "
-            f"corners up to {distance:.3g} mm apart"
-        )
-    return image, labels
 
 
 def read_labels(labels: Volume, z: int) -> np.ndarray:
@@ -174,7 +202,7 @@ def read_labels(labels: Volume, z: int) -> np.ndarray:
     values = labels.slice(z)
     if not np.isin(values, (0, 1, 2)).all():
         others = np.setdiff1d(values, (0, 1, 2))
-        raise ValueError(
+        raise UnfitVolume(
             "Expected labels 0 (background), 1 (liver) and 2 (tumour). Received: "
             f"{', '.join(map(str, others[:5]))} in slice {z} of {labels.name}"
         )
@@ -190,9 +218,9 @@ def nifti_files(folders: Iterable[Any], prefix: str = "") -> dict[str, Any]:
     files = {}
     for folder in folders:
         for path in sorted(folder.glob(f"{prefix}*")):
-            stem = re.sub(r"\.nii(\.gz)?$", "", path.name)
-            if stem == path.name or stem.startswith("."):
+            if not is_nifti(path):
                 continue
+            stem = nifti_stem(path)
             if stem in files:
                 raise ValueError(
                     f"Expected one file {stem}. Received: {files[stem]} and {path}"
@@ -202,4 +230,24 @@ def nifti_files(folders: Iterable[Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _open(paths):
-    return open_case(*map(Volume, paths))
+    return open_case(*map(Volume, paths))[:2]
+
+
+def _lengths(files):
+    """The slices of each case, once all headers have been read."""
+    lengths, wrong, problems = {}, [], []
+    for case, paths in files.items():
+        try:
+            image, _, affine = open_case(*map(Volume, paths))
+        except (FileNotFoundError, UnfitVolume) as error:
+            problems.append(f"  {error}")
+            continue
+        lengths[case] = len(image)
+        wrong += [affine] if affine else []
+    if problems:
+        raise UnfitVolume(
+            f"{len(problems)} of {len(files)} cases cannot be used:\n"
+            + "\n".join(problems)
+        )
+    warn_of_affines(wrong)
+    return lengths

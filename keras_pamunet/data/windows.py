@@ -1,6 +1,11 @@
-"""The part of the Hounsfield scale that becomes the grey values of an image."""
+"""The Hounsfield scale, and the part of it that becomes the grey values of an image."""
+
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
+
+from keras_pamunet.data.nifti import UnfitVolume
 
 # Lowest and highest HU. The liver, bright with contrast agent in LiTS, as most work on
 # that set shows it; the others from the level and width radiologists use.
@@ -10,6 +15,12 @@ WINDOWS = {
     "lung": (-1350, 150),
     "bone": (-500, 1300),
 }
+
+
+# Slices that are enough to tell a CT in HU, and values that none stays within: noise
+# alone is more.
+SAMPLE = 9
+NORMALIZED = 10
 
 
 def apply_window(
@@ -26,7 +37,8 @@ def apply_window(
         uint8 array of the same shape, rounded.
 
     Raises:
-        ValueError: if there is no such window, or `lowest` is not below `highest`.
+        ValueError: if there is no such window, or `lowest` is not below `highest`, both
+            finite.
 
     Example:
 
@@ -48,11 +60,51 @@ def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
     Raises:
         ValueError: if there is no such window, or lowest is not below highest.
     """
-    if isinstance(window, str) and window in WINDOWS:
-        return WINDOWS[window]
-    if not isinstance(window, str) and len(window) == 2 and window[0] < window[1]:
-        return tuple(window)
+    limits = WINDOWS.get(window) if isinstance(window, str) else window
+    with suppress(TypeError, ValueError):
+        low, high = (float(limit) for limit in limits)
+        if -np.inf < low < high < np.inf:
+            return tuple(limits)
     raise ValueError(
         f"Expected a window, {', '.join(WINDOWS)}, or (lowest, highest) HU. "
         f"Received: {window!r}"
     )
+
+
+def check_hu(volume: Any) -> None:
+    """Makes sure that a volume may be a CT in HU.
+
+    Looks at some slices, and at all if nothing in those lies below 0.
+
+    Args:
+        volume: a `Volume`.
+
+    Raises:
+        ValueError: if its values are all small, as those scaled to [0, 1] are, or none
+            is below 0, as of pictures or HU + 1024. One value only says nothing.
+    """
+    spread = np.unique(np.linspace(0, len(volume) - 1, SAMPLE, dtype=int))
+    low, high = _extremes(volume, spread)
+    if low >= 0 or -NORMALIZED <= low <= high <= NORMALIZED:
+        low, high = _extremes(volume, range(len(volume)))
+    if low == high:
+        return
+    if -NORMALIZED <= low <= high <= NORMALIZED:
+        hint = "They seem to be scaled: undo that."
+    elif low >= 0:
+        hint = (
+            "Nothing is below 0, as in pictures and in HU + 1024: for those subtract "
+            "1024, or set the header's intercept (scl_slope 1, scl_inter -1024)."
+        )
+    else:
+        return
+    raise UnfitVolume(
+        "Expected a CT in HU, where air is -1000 and water 0. Received: values from "
+        f"{low:g} to {high:g} in {volume.name}. {hint}"
+    )
+
+
+def _extremes(volume, numbers):
+    """The smallest and the largest value in slices of these numbers."""
+    pairs = [(pixels.min(), pixels.max()) for pixels in map(volume.slice, numbers)]
+    return min(low for low, _ in pairs), max(high for _, high in pairs)

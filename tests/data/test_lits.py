@@ -5,10 +5,11 @@ import tempfile
 from pathlib import Path
 from unittest.mock import Mock
 
+import nibabel
 import numpy as np
 import pytest
 
-from keras_pamunet.data import Volumes, apply_window
+from keras_pamunet.data import TfdsSource, Volumes, apply_window
 from keras_pamunet.data.cache import resize_image, resize_mask
 from tests.helpers import write_lits
 
@@ -80,10 +81,37 @@ def test_slices(manual, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)  # It is not needed.
     write_lits(manual)
     assert_slices(prepare("slices_128", manual), manual)
+    source = TfdsSource("lits/slices_128", manual.parent / "tfds", num_classes=3)
+    assert source.window == source.subset(source.names[:1]).window == (-200, 250)
+
+
+def test_labels_of_a_wrong_affine(manual):
+    arrays = write_lits(manual)
+    path = manual / "segmentation-10.nii.gz"
+    labels = np.asarray(nibabel.load(path).dataobj)
+    nibabel.Nifti1Image(labels, np.eye(4)).to_filename(path)
+    with pytest.warns(UserWarning, match="1 labels have another .*segmentation-10"):
+        examples = prepare("volumes", manual)
+    for name, (_, labels) in arrays.items():
+        np.testing.assert_array_equal(examples[name]["mask"], labels.T)
+
+
+def test_images_that_are_not_in_hu(manual):
+    hu, _ = write_lits(manual)["volume-10"]
+    image = nibabel.Nifti1Image((hu + 1024) / 4096, np.diag([-0.8, -0.8, 2, 1]))
+    image.to_filename(manual / "volume-10.nii.gz")
+    with pytest.raises(ValueError, match="in HU.* in .*volume-10.*undo"):
+        prepare("slices_128", manual)
 
 
 def test_volumes(manual):
     arrays = write_lits(manual)
+    hu, labels = arrays["volume-10"]
+    padded = hu.astype("int32")
+    padded[0] = -(2**31)  # Outside of the scanner's circle; 0 were water.
+    image = nibabel.Nifti1Image(padded, np.diag([-0.8, -0.8, 2, 1]))
+    image.to_filename(manual / "volume-10.nii.gz")
+    arrays["volume-10"] = np.maximum(padded, -(2**15)), labels
     examples = prepare("volumes", manual)
     assert sorted(examples) == sorted(arrays)
     for name, (hu, labels) in arrays.items():

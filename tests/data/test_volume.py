@@ -1,4 +1,13 @@
+import bz2
 import gzip
+import lzma
+import os
+import shutil
+import tempfile
+import tracemalloc
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -7,6 +16,7 @@ from nibabel import orientations
 from nibabel.affines import apply_affine
 
 from keras_pamunet.data import WINDOWS, Volume, apply_window
+from keras_pamunet.data.windows import check_hu
 from tests.conftest import DATA
 
 SHAPE = (7, 6, 5)
@@ -113,21 +123,26 @@ def test_sources(tmp_path, hu):
     assert type(Volume(second).to_nifti(labels)) is nibabel.Nifti2Image
 
 
-def test_opening_reads_the_header_alone(tmp_path, hu):
-    image = nibabel.Nifti1Image(hu, AFFINE)
-    image.to_filename(tmp_path / "ct.nii")
-    data = (tmp_path / "ct.nii").read_bytes()
-    (tmp_path / "ct.nii").write_bytes(data[:400])
-    (tmp_path / "ct.nii.gz").write_bytes(gzip.compress(data)[:-100])
-    for name in ("ct.nii", "ct.nii.gz"):
-        path = tmp_path / name
-        for source in (path, nibabel.Nifti1Image.from_filename(path)):
-            volume = Volume(source)
-            assert volume.shape == SHAPE
-            with pytest.raises(ValueError, match=f"Cannot read .*{name}"):
-                volume.slice(0)
+def test_cut_files(tmp_path, hu):
+    """A plain one is too short as it is opened, of a packed one the end tells."""
+    data = nibabel.Nifti1Image(hu, AFFINE).to_bytes()
+    (tmp_path / "ct.nii").write_bytes(data[:-1])
+    path = tmp_path / "ct.nii"
+    for source in (path, nibabel.Nifti1Image.from_filename(path)):
+        with pytest.raises(ValueError, match="ct.nii: .*claims 772 bytes, it has 771"):
+            Volume(source)
     with pytest.raises(ValueError, match="Cannot read volume 3: "):
-        Volume(data[:400], "volume 3").slice(0)
+        Volume(data[:400], "volume 3")
+    packed = gzip.compress(data)
+    wrong_sum = packed[:-8] + bytes(4) + packed[-4:]
+    path = tmp_path / "ct.nii.gz"
+    for content in (packed[:-100], packed[:-1], wrong_sum, gzip.compress(data[:-1])):
+        path.write_bytes(content)
+        for source in (path, content, nibabel.Nifti1Image.from_filename(path)):
+            volume = Volume(source, "ct.nii.gz")
+            assert volume.shape == SHAPE
+            with pytest.raises(ValueError, match="Cannot read ct.nii.gz: "):
+                volume.slice(0)
 
 
 def test_scaled_big_endian_file(hu):
@@ -135,6 +150,7 @@ def test_scaled_big_endian_file(hu):
     header.set_data_dtype(">i2")
     header.set_data_shape(SHAPE)
     header.set_sform(AFFINE, 1)
+    header.set_zooms(SPACING)
     data = hu.astype(">i2").tobytes("F")
     header["vox_offset"] = 352
     plain = Volume(header.binaryblock + bytes(4) + data).slice(3)
@@ -144,6 +160,264 @@ def test_scaled_big_endian_file(hu):
     assert scaled.dtype == np.float32
     np.testing.assert_array_equal(plain, hu[:, :, 3].T)
     np.testing.assert_array_equal(scaled, hu[:, :, 3].T * 0.5 - 1024)
+
+
+def with_header(image, fields, extra=b""):
+    """The image's file with fields of its header changed by hand."""
+    data = image.to_bytes()
+    kind = type(image.header)
+    header = kind(data[: kind.sizeof_hdr], check=False)
+    for field, value in fields.items():
+        header[field] = value
+    return header.binaryblock + extra + data[kind.sizeof_hdr + len(extra) :]
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("endian", "<>")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"scl_slope": 0, "scl_inter": 7},
+        {"scl_slope": np.nan, "scl_inter": np.nan},
+        {"scl_slope": 1, "scl_inter": -1024},
+        {"scl_slope": 0.123, "scl_inter": 45.6},
+        {"pixdim": [0, 0.7, 0.8, 2.5, 1, 1, 1, 1]},
+    ],
+)
+def test_values_are_those_of_nibabel(tmp_path, hu, kind, endian, fields):
+    header = kind.header_class(endianness=endian)
+    header.set_data_dtype("int16")
+    image = kind(hu, AFFINE, header)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 99))
+    content = with_header(image, fields)
+    assert content.endswith(hu.astype(endian + "i2").tobytes("F"))
+    for name in ("ct.nii", "ct.nii.gz"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if "gz" in name else content)
+        expected = nibabel.load(path).get_fdata()
+        # Its own axes are those of the slices.
+        for source in (path, path.read_bytes(), nibabel.load(path)):
+            volume = Volume(source)
+            found = np.stack([volume.slice(z) for z in range(len(volume))]).T
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert fields.get("scl_slope") or np.array_equal(expected, hu)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_offset_of_zero(tmp_path, hu, kind):
+    """In a single file nothing but the end of the header can be meant."""
+    content = with_header(kind(hu, AFFINE), {"vox_offset": 0})
+    path = tmp_path / "ct.nii"
+    path.write_bytes(content)
+    sources = [path, content, gzip.compress(content)]
+    for source in [*sources, nibabel.load(path), kind.from_bytes(content)]:
+        np.testing.assert_array_equal(Volume(source).slice(4), hu[:, :, 4].T)
+    size = kind.header_class.sizeof_hdr
+    extended = content[:size] + b"\1" + content[size + 1 :]
+    with pytest.raises(ValueError, match="begin at byte .*vox_offset 0"):
+        Volume(extended)
+
+
+def test_large_integers_with_scaling():
+    """Slope and intercept may cancel what float32 cannot hold."""
+    values = 2**30 + np.arange(60, dtype="int32").reshape(5, 4, 3)
+    image = nibabel.Nifti1Image(values, np.diag([-1, -1, 1, 1]))
+    content = with_header(image, {"scl_slope": 1, "scl_inter": -(2.0**30)})
+    np.testing.assert_array_equal(
+        Volume(content).slice(1), np.arange(60).reshape(5, 4, 3)[:, :, 1].T
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "millimetres"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (10, 1)]
+)
+def test_units(hu, code, millimetres):
+    """`spacing` and `affine` are in mm; a mask has what its image has."""
+    affine = AFFINE.copy()
+    affine[:3] /= millimetres
+    image = nibabel.Nifti1Image(hu, affine)
+    image.header["xyzt_units"] = code
+    for source in (image, image.to_bytes()):
+        volume = Volume(source)
+        np.testing.assert_allclose(volume.spacing, SPACING, rtol=1e-6)
+        np.testing.assert_allclose(volume.affine, AFFINE, rtol=1e-6)
+        mask = volume.to_nifti(np.zeros(SHAPE[::-1], bool))
+        assert mask.header["xyzt_units"] == code
+        np.testing.assert_array_equal(
+            mask.header["pixdim"], nibabel.Nifti1Image(hu, affine).header["pixdim"]
+        )
+        fine = volume.resample(0.5)
+        np.testing.assert_allclose(fine.spacing, 0.5)
+        np.testing.assert_allclose(fine.shape, np.array(SHAPE) * SPACING / 0.5, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"bitpix": 8}, "bitpix 8 is not that of its datatype int16"),
+        ({"sform_code": 0, "qform_code": 0}, "left and right are not known"),
+        ({"qform_code": 1, "qoffset_x": 95.5}, "its qform lie 5 mm apart. The sform"),
+        ({"qform_code": 1, "quatern_b": 2}, "its qform is no rotation. The sform"),
+        ({"pixdim": [1, 1, 1, 1, 1, 1, 1, 1]}, "pixdim 1 x 1 x 1 is not the spacing"),
+        ({"xyzt_units": 3}, r"would be 0.0007 x 0.0008.*units right \(xyzt_units 3\)"),
+        ({"xyzt_units": 1}, r"would be 700 x .*units right \(xyzt_units 1\)"),
+    ],
+)
+def test_contradictory_headers(hu, fields, message):
+    """What nibabel takes of it is said."""
+    content = with_header(nibabel.Nifti1Image(hu, AFFINE), fields)
+    image = nibabel.Nifti1Image.from_bytes(content)
+    with pytest.warns(UserWarning, match="case 5: .*" + message):
+        volume = Volume(content, "case 5")
+    mask = volume.to_nifti(np.ones(SHAPE[::-1], bool))
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    if "quatern_b" not in fields:
+        assert_lies_on(mask, image)
+
+
+def test_mask_holds_no_text(tmp_path, hu):
+    """Patient names stand in free text and extensions."""
+    header = nibabel.Nifti1Header()
+    for field in ("descrip", "aux_file", "intent_name", "db_name"):
+        header[field] = b"Jane Doe"
+    header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    image = nibabel.Nifti1Image(hu, AFFINE, header)
+    content = image.to_bytes()
+    assert content.count(b"Jane Doe") == 5
+    for source in (image, content):
+        mask = Volume(source).to_nifti(np.ones(SHAPE[::-1], bool))
+        assert b"Jane" not in mask.to_bytes()
+
+
+def test_content_tells_whether_it_is_packed(tmp_path, hu):
+    content = nibabel.Nifti1Image(hu, AFFINE).to_bytes()
+    for name in ("a.nii", "a.nii.gz", "b.NII.GZ", "c.Nii.gz", "d [x] ä\n.nii"):
+        for data in (content, gzip.compress(content)):
+            path = tmp_path / name
+            path.write_bytes(data)
+            np.testing.assert_array_equal(Volume(path).slice(1), hu[:, :, 1].T)
+    # Once nibabel has opened it, all is as it says.
+    (tmp_path / "e.nii.bz2").write_bytes(bz2.compress(content))
+    image = nibabel.load(tmp_path / "e.nii.bz2")
+    np.testing.assert_array_equal(Volume(image).slice(1), hu[:, :, 1].T)
+    for pack, what in ((bz2.compress, "bzip2"), (lzma.compress, "xz")):
+        path.write_bytes(pack(content))
+        with pytest.raises(ValueError, match=f"packed by {what}. Unpack it"):
+            Volume(path)
+
+
+def claiming(shape, packed=True, content=b"", dtype="int16"):
+    """A file whose header claims a shape, whatever it holds."""
+    header = nibabel.Nifti2Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_sform(AFFINE, 1)
+    header.set_zooms(SPACING)
+    header["vox_offset"] = 544
+    data = header.binaryblock + bytes(4) + content
+    return gzip.compress(data) if packed else data
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_claims_are_checked_before_work(tmp_path, packed, monkeypatch):
+    """No memory and no disk for what cannot be in a file of this size."""
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    tracemalloc.start()
+    try:
+        for shape in ((30000, 30000, 3), (512, 512, 30000), (1, 2**40, 2**40)):
+            content = claiming(shape, packed)
+            (tmp_path / "ct.nii").write_bytes(content)
+            for source in (tmp_path / "ct.nii", content):
+                with pytest.raises(ValueError, match="claims|at most 32767 voxels"):
+                    Volume(source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1e6
+
+
+def test_large_slices(tmp_path):
+    """Of a file with holes, which takes no disk."""
+    path = tmp_path / "ct.nii"
+    path.write_bytes(claiming((8192, 4096, 1), False, dtype="uint8"))
+    with path.open("r+b") as file:
+        file.truncate(544 + 8192 * 4096)
+    with pytest.raises(ValueError, match="slices of at most .*8192 x 4096"):
+        Volume(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_slices_that_were_read_leave_memory(tmp_path):
+    """Of a file of 100 MB that is mapped."""
+    path = tmp_path / "ct.nii"
+    path.write_bytes(claiming((512, 512, 200), False))
+    with path.open("r+b") as file:
+        file.truncate(544 + 2 * 512 * 512 * 200)
+    volume = Volume(path)
+
+    def mapped():
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssFile:"):
+                return int(line.split()[1]) * 1024
+
+    before = mapped()
+    assert not any(volume.slice(z).any() for z in range(200))
+    assert mapped() - before < 10e6
+
+
+def test_bomb(tmp_path, monkeypatch):
+    """What is packed beyond the header's claim is not unpacked."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sizes = []
+    unnamed = tempfile.TemporaryFile
+
+    @contextmanager
+    def measured():
+        with unnamed() as file:
+            try:
+                yield file
+            finally:
+                sizes.append(file.tell())
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", measured)
+    volume = Volume(claiming((100, 100, 10), content=bytes(2**26)), "bomb")
+    with pytest.raises(ValueError, match="bomb: it holds more voxels than .*claims"):
+        volume.slice(0)
+    assert sizes == [544 + 2 * 100_000]
+
+
+def test_full_folder_of_temporary_files(hu, monkeypatch):
+    """Is known before anything is unpacked."""
+    volume = Volume(gzip.compress(nibabel.Nifti1Image(hu, AFFINE).to_bytes()), "ct")
+    usage = shutil.disk_usage("/")._replace(free=771)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    with pytest.raises(ValueError, match="read ct: .*full: .* no 772 bytes.*TMPDIR"):
+        volume.slice(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe(tmp_path):
+    os.mkfifo(tmp_path / "ct.nii")
+    with pytest.raises(ValueError, match="ct.nii, a folder, a pipe or a device"):
+        Volume(tmp_path / "ct.nii")
+
+
+def test_damaged_bytes(rng, hu):
+    """Any damage to a header is read, or a ValueError with the name."""
+    content = nibabel.Nifti1Image(hu, AFFINE).to_bytes()
+    for data in (content, gzip.compress(content)):
+        for _ in range(200):
+            damaged = bytearray(data)
+            for place in rng.integers(0, min(len(data), 400), 4):
+                damaged[place] = rng.integers(256)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                try:
+                    Volume(bytes(damaged), "case 5").slice(0)
+                except ValueError as error:
+                    assert "case 5" in str(error)
 
 
 def test_trailing_axis_and_single_slice(hu):
@@ -198,9 +472,38 @@ def test_windows():
     levels.update({"lung": (-600, 1500), "bone": (400, 1800)})
     for name, (level, width) in levels.items():
         assert WINDOWS[name] == (level - width / 2, level + width / 2)
-    for window in ("brain", (5, 5), (np.nan, 5), (1, 2, 3)):
+    for window in ("brain", (5, 5), (np.nan, 5), (1, 2, 3), (-np.inf, 5), 5, "ab"):
         with pytest.raises(ValueError, match="liver, soft_tissue, lung, bone"):
             apply_window(values, window)
+
+
+def test_hu():
+    """A CT, an air phantom and a constant pass; what is not in HU does not."""
+    ct = np.linspace(-1000, 400, 7 * 6 * 40).reshape(7, 6, 40)
+    few = np.full((7, 6, 40), 60.0)
+    few[0, 0, 21] = -3  # In a slice that the sample may leave out.
+    for hu in (ct, few, 0 * ct, 0 * ct + 1, 0 * ct - 1000):
+        check_hu(Volume(nibabel.Nifti1Image(hu, AFFINE)))
+    scaled = (ct + 1000) / 1400
+    for wrong, message in (
+        (scaled, "from 0 to 1 in .*undo that"),
+        (2 * scaled - 1, "from -1 to 1 in .*undo that"),
+        ((ct - ct.mean()) / ct.std(), "from -1.7.* undo that"),
+        (ct + 1024, "from 24 to 1424 .*subtract 1024"),
+        (np.rint(255 * scaled).astype("uint8"), "from 0 to 255 .*Nothing is below 0"),
+        (few + 10, "from 7 to 70 .*Nothing is below 0"),
+    ):
+        with pytest.raises(ValueError, match="in HU, where air is -1000.*" + message):
+            check_hu(Volume(nibabel.Nifti1Image(wrong, AFFINE)))
+
+
+@pytest.mark.parametrize(
+    "path", ["small-ct/ct.nii.gz", "liver-ct/ircad-volume-17/ct_17.nii.gz"]
+)
+def test_hu_of_real_volumes(path):
+    if not (DATA / path).exists():
+        pytest.skip(f"needs {path} in {DATA}; set KERAS_PAMUNET_DATA")
+    check_hu(Volume(DATA / path))
 
 
 def edited(field, value):
@@ -243,6 +546,15 @@ RGB = [("R", "u1"), ("G", "u1"), ("B", "u1")]
         (lambda path, image: path.write_bytes(b"DICM" * 999), "Received: .*dcm2niix"),
         (lambda path, image: path.write_bytes(b""), "Expected a NIfTI file"),
         (edited("magic", b""), "Expected a NIfTI file"),
+        (edited("magic", b"ni1"), "Received: the header of a pair"),
+        (edited("vox_offset", 16), "begin at byte 352 or later. Received: .* 16"),
+        (edited("vox_offset", np.nan), "begin at byte 352 .* nan"),
+        (edited("vox_offset", np.inf), "begin at byte 352 .* inf"),
+        (edited("vox_offset", 1e9), "claims 1,000,000,420 bytes, it has 772"),
+        (edited("dim", [0, 7, 6, 5, 1, 1, 1, 1]), r"1 to 7 axes.*dim\[0\] 0"),
+        (edited("dim", [8, 7, 6, 5, 1, 1, 1, 1]), "1 to 7 axes"),
+        (edited("scl_slope", np.inf), "a finite scl_slope"),
+        (edited("xyzt_units", 7), "a unit of length.* Received: 7"),
         (edited("dim", [3, 7, -6, 5, 1, 1, 1, 1]), r"three axes.*\(7, -6, 5\)"),
         (edited("datatype", 77), "Cannot read .*not recognized"),
         (edited("pixdim", [1, 1, 0, 1, 1, 1, 1, 1]), "spacing above 0 mm in"),

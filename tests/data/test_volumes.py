@@ -1,3 +1,4 @@
+import tempfile
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,22 +59,22 @@ def test_batches(tmp_path, arrays):
 
 def test_each_file_is_read_once(tmp_path, monkeypatch):
     write_lits(tmp_path, "012")
-    read = []
-    unscaled = nibabel.arrayproxy.ArrayProxy.get_unscaled
+    unpacked = []
+    unnamed = tempfile.TemporaryFile
 
-    def count(proxy):
-        read.append(proxy.file_like)
-        return unscaled(proxy)
+    def count():
+        unpacked.append(None)
+        return unnamed()
 
-    monkeypatch.setattr(nibabel.arrayproxy.ArrayProxy, "get_unscaled", count)
+    monkeypatch.setattr(tempfile, "TemporaryFile", count)
     pairs = Volumes(tmp_path)
-    assert not read
+    assert not unpacked
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(pairs.__getitem__, range(6)))
-    assert len(read) == len(set(read)) == 4
+    assert len(unpacked) == 4
     # The third volume takes the place of the first, which the second outlives.
-    for index, count in ((5, 4), (6, 6), (3, 6), (0, 8)):
-        assert pairs[index][0].any() and len(read) == count
+    for index, expected in ((5, 4), (6, 6), (3, 6), (0, 8)):
+        assert pairs[index][0].any() and len(unpacked) == expected
 
 
 def test_memory_is_given_back(tmp_path, arrays):
@@ -129,11 +130,6 @@ def test_files(tmp_path, arrays):
     ("labels", "affine", "message"),
     [
         (np.zeros((12, 10, 4), "uint8"), AFFINE, r"\(12, 10, 3\). .*\(12, 10, 4\)"),
-        (
-            np.zeros((12, 10, 3), "uint8"),
-            AFFINE + [[0.02, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4],
-            "affine of .*corners up to 0.22 mm apart",
-        ),
         (np.full((12, 10, 3), 3, "uint8"), AFFINE, "Received: 3 in slice 1 of"),
         (np.full((12, 10, 3), -1, "int16"), AFFINE, "Received: -1 in slice 1 of"),
         (np.full((12, 10, 3), 0.5, "float32"), AFFINE, "Received: 0.5 in slice 1 of"),
@@ -146,6 +142,64 @@ def test_unfit_labels(tmp_path, arrays, labels, affine, message):
     with pytest.raises(ValueError, match=message) as error:
         Volumes(tmp_path)[1]
     assert "segmentation-0.nii.gz" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("affine", "apart"),
+    [
+        (AFFINE + [[0.02, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4], "0.22 mm apart"),
+        (np.eye(4), "14.4 mm apart"),  # Other directions of the axes, too.
+        (np.eye(4)[[1, 2, 0, 3]], "other axes"),
+    ],
+)
+def test_labels_of_a_wrong_affine(tmp_path, arrays, affine, apart):
+    """As of case 53 of LiTS: they go by voxels, and one warning names them."""
+    for case in ("0", "10"):
+        path = tmp_path / f"segmentation-{case}.nii.gz"
+        labels = np.asarray(nibabel.load(path).dataobj)
+        nibabel.Nifti1Image(labels, affine).to_filename(path)
+    write_lits(tmp_path, "5")
+    if affine[0, 0] == 0:  # The axes of the same voxels have other names.
+        assert Volume(path).shape != (12, 10, 3)
+    message = f"2 labels have .*segmentation-0.*{apart}.*segmentation-10"
+    with pytest.warns(UserWarning, match=message) as warned:
+        pairs = Volumes(tmp_path, 3)
+    assert len(warned) == 1
+    for index, (case, z) in enumerate([("0", 0), ("0", 1), ("0", 2), ("10", 0)]):
+        expected = arrays[f"volume-{case}"][1][:, :, z].T
+        np.testing.assert_array_equal(pairs[index][1], expected)
+    assert len(pairs) == 9
+
+
+def test_all_bad_cases_are_named(tmp_path):
+    write_lits(tmp_path, "01234")
+    for case, shape in (("1", (12, 10, 4)), ("3", (10, 12, 3))):
+        labels = nibabel.Nifti1Image(np.zeros(shape, "uint8"), AFFINE)
+        labels.to_filename(tmp_path / f"segmentation-{case}.nii.gz")
+    (tmp_path / "volume-2.nii.gz").write_bytes(b"no volume")
+    (tmp_path / "segmentation-4.nii.gz").unlink()
+    (tmp_path / "segmentation-4.nii.gz").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="4 of 5 cases cannot be used:") as error:
+        Volumes(tmp_path)
+    lines = str(error.value).splitlines()[1:]
+    names = ("segmentation-1", "volume-2", "segmentation-3", "segmentation-4")
+    assert all(f"{name}.nii.gz" in line for name, line in zip(names, lines))
+    for case in "014":
+        (tmp_path / f"segmentation-{case}.nii.gz").unlink()
+    message = "3 of 5: labels of .*volume-0.nii.gz, labels of .*volume-1.nii.gz, labels"
+    with pytest.raises(FileNotFoundError, match=message):
+        Volumes(tmp_path)
+
+
+def test_images_that_are_not_in_hu(tmp_path, arrays):
+    hu, _ = arrays["volume-10"]
+    image = nibabel.Nifti1Image(hu + np.int16(1024), AFFINE)
+    image.to_filename(tmp_path / "volume-10.nii.gz")
+    pairs = Volumes(tmp_path)
+    assert pairs[0]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="in HU.* in .*volume-10.*subtract 1024"):
+            pairs[3]
 
 
 def test_labels_in_another_order_of_axes(tmp_path, arrays):
@@ -173,6 +227,18 @@ def test_opened_as_any_data(tmp_path, arrays, layout):
                 if layout == "Decathlon":
                     new = path.name.replace(kind, "liver")
                 path.rename(folder / new)
+        if layout == "batches":
+            for path in list(folder.iterdir()):
+                path.rename(folder / path.name.replace(".nii.gz", ".NII.GZ"))
     source = open_source(tmp_path, 3)
     assert isinstance(source, Volumes) and source.num_classes == 3
+    assert source.window == source.subset(source.names[:1]).window == (-200, 250)
+    assert open_source(tmp_path, window="lung").window == (-1350, 150)
     assert len(source) == 3 * len(arrays)
+
+
+def test_window_of_other_data(folder):
+    assert open_source(folder).window is None
+    for data in (folder, "phantom", "tfds:kvasir_seg"):
+        with pytest.raises(ValueError, match="volumes only. Received: 'lung' for"):
+            open_source(data, window="lung")

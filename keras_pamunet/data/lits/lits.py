@@ -8,8 +8,13 @@ import tensorflow_datasets as tfds
 
 from keras_pamunet.data.cache import resize_image, resize_mask
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.data.volumes import case_files, open_case, read_labels
-from keras_pamunet.data.windows import apply_window
+from keras_pamunet.data.volumes import (
+    case_files,
+    open_case,
+    read_labels,
+    warn_of_affines,
+)
+from keras_pamunet.data.windows import apply_window, check_hu
 
 CITATION = """
 @article{bilic2023lits,
@@ -139,7 +144,7 @@ def _volume(case):
     name, image, labels = _open(case)
     slices = range(len(image))
     example = {
-        "image": np.stack([np.rint(image.slice(z)).astype("int16") for z in slices]),
+        "image": np.stack([_int16(image.slice(z)) for z in slices]),
         "mask": np.stack([read_labels(labels, z) for z in slices]),
         "volume": name,
         "spacing": np.array(image.spacing, "float32"),
@@ -164,6 +169,15 @@ def _slices(case, size, window):
         yield f"{name}/{z:04}", example
 
 
+def _int16(hu):
+    """Rounded; what pads the image beyond int16 stays far from any tissue."""
+    return np.clip(np.rint(hu), -(2**15), 2**15 - 1).astype("int16")
+
+
 def _open(case):
     name, paths = case
-    return name, *open_case(*(Volume(path.read_bytes(), str(path)) for path in paths))
+    volumes = (Volume(path.read_bytes(), str(path)) for path in paths)
+    image, labels, wrong = open_case(*volumes)
+    warn_of_affines([wrong] if wrong else [])
+    check_hu(image)
+    return name, image, labels
