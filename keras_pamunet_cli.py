@@ -67,6 +67,10 @@ Split = Annotated[
 Classes = Annotated[
     int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
 ]
+WINDOW_HELP = (
+    "HU of CT volumes that become grey values: liver, soft_tissue, lung, bone or "
+    "-200,250."
+)
 MODEL_HELP = "A run folder, a .keras file or the name of a preset."
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
@@ -170,6 +174,9 @@ def train(
         tuple[float, float] | None,
         typer.Option(help="Lowest and highest pixel value. Default: 0 255."),
     ] = None,
+    window: Annotated[
+        str | None, typer.Option(help=f"{WINDOW_HELP} Default: liver.")
+    ] = None,
     num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -191,6 +198,7 @@ def train(
             seed,
             not quiet,
             weights=weights,
+            window=_window(window),
             num_classes=num_classes,
             **given,
         )
@@ -404,7 +412,7 @@ def predict(
     ),
     window: Annotated[
         str | None,
-        typer.Option(help="HU of volumes: liver (default), lung, ... or -200,250."),
+        typer.Option(help=f"{WINDOW_HELP} Default: the model's own."),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw slices of volumes, too.")

@@ -16,7 +16,7 @@ from PIL import Image
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison, to_rgb
-from keras_pamunet.data import open_source, open_splits
+from keras_pamunet.data import is_volumes, open_source, open_splits
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
@@ -77,6 +77,7 @@ def evaluate(
             f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
             f"Received: {source.channels} channels"
         )
+    _check_windows(model, source)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
@@ -225,11 +226,16 @@ def open_pairs(
     if data is None and own is None:
         raise ValueError(f"Expected --data to score on. {path} is no run folder.")
     is_own = own is not None and (data is None or _same_data(data, own))
+    data = own if data is None else data
+    window = model.window if is_volumes(data) else None
     if is_own and split is None:
-        return _pairs_of_run(run, model.num_classes, part)
-    parts = open_splits(data or own, split, model.num_classes, seed)
+        source = open_source(data, model.num_classes, window)
+        _check_windows(model, source)
+        return _pairs_of_run(source, run, part)
+    parts = open_splits(data, split, model.num_classes, seed, window)
     if part not in parts:
         raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
+    _check_windows(model, parts[part])
     trained = set(run["split"].get("train", ())) if is_own else set()
     known = trained & set(parts[part].names)
     if known and part != "train":
@@ -245,13 +251,22 @@ def _same_data(one, other):
     return one == other or Path(one).resolve() == Path(other).resolve()
 
 
-def _pairs_of_run(run, num_classes, part):
+def _check_windows(model, source):
+    """Makes sure that a model sees the window of HU that it was trained with."""
+    if source.window is not None and source.window != model.window:
+        raise ValueError(
+            f"Expected images like those that {model.origin} was trained on: its window"
+            f" of HU is {model.window}. Received: CT slices in the window "
+            f"{source.window}"
+        )
+
+
+def _pairs_of_run(source, run, part):
     """Pairs of a part of a run; says what has changed since."""
     if part not in run["split"]:
         raise ValueError(
             f"Expected one of {tuple(run['split'])}. Received: --part {part}"
         )
-    source = open_source(run["settings"]["data"], num_classes)
     there, names = set(source.names), run["split"][part]
     gone = [name for name in names if name not in there]
     new = sorted(there.difference(*run["split"].values()))

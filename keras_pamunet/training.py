@@ -17,7 +17,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from keras_pamunet.backend import keep_freed_memory, set_random_seed
 from keras_pamunet.batch_statistics import estimate_batch_statistics
-from keras_pamunet.data import Augment, Cache, check, open_splits, pipeline
+from keras_pamunet.data import (
+    Augment,
+    Cache,
+    check,
+    is_volumes,
+    open_splits,
+    pipeline,
+)
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import locked, read_json_object, replace_bytes, replace_text
 from keras_pamunet.losses import DiceBCE
@@ -53,6 +60,7 @@ def train(
     progress: bool = True,
     part: str | None = None,
     weights: str | Path | None = None,
+    window: str | tuple[float, float] | None = None,
     **model_arguments: Any,
 ) -> dict[str, Any]:
     """Trains a `PAMUNet`, keeps the best epoch and scores it on the test pairs.
@@ -83,6 +91,9 @@ def train(
             of a split that has no test pairs.
         weights: a model to start from, see `keras_pamunet.models.load_model`. What
             does not fit starts at random, and a warning says so.
+        window: the HU of CT volumes that become grey values, see
+            `keras_pamunet.data.Volumes`. The model keeps it. Defaults to that of the
+            `weights`, else to `"liver"`.
         **model_arguments: arguments of `PAMUNet` other than `input_shape`. They
             default to those of the `weights`, but for `num_classes`.
 
@@ -130,6 +141,13 @@ def train(
             f"Expected activation={activation!r} for this number of classes. "
             f"Received: activation={model_arguments['activation']!r}"
         )
+    if window is None and base is not None and is_volumes(data):
+        window = base.window
+    num_classes = model_arguments.get("num_classes", 1)
+    parts = open_splits(data, split, num_classes, seed, window)
+    if parts["train"].window is not None:
+        model_arguments["window"] = parts["train"].window
+        _check_windowed(model_arguments, base)
     settings = {
         "data": str(data),
         "split": split,
@@ -143,12 +161,23 @@ def train(
         "model": model_arguments,
     }
     output = Path(output or f"runs/{Path(data).resolve().name}-{recipe}")
-    parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
     part = part or ("test" if "test" in parts else "validation")
     if part not in parts:
         raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
     with locked(output):
         return _run(output, settings, parts, part, base, progress)
+
+
+def _check_windowed(model_arguments, base):
+    """Makes sure that a model takes the grey values that are made of CT volumes."""
+    default = (0, 255) if base is None else base.input_range
+    input_range = model_arguments.get("input_range", default)
+    if tuple(input_range) != (0, 255):
+        raise ValueError(
+            "Expected input_range (0, 255) for CT volumes: of their HU those in the "
+            f"window {model_arguments['window']} become grey values from 0 to 255. "
+            f"Received: {input_range}. Give the HU as the window: --window LOW,HIGH."
+        )
 
 
 def _run(output, settings, parts, part, base, progress):

@@ -23,12 +23,8 @@ from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, check_hu, window_limits
 from keras_pamunet.files import make_folder, unwritable, written_aside
-from keras_pamunet.inference import (
-    input_size,
-    masks_to_keep,
-    predict_flips,
-    to_labels,
-)
+from keras_pamunet.inference import input_size, predict_batch, to_labels
+from keras_pamunet.predictions import Predictions
 
 PREVIEW_SLICES = 8
 
@@ -96,7 +92,9 @@ def predict_volumes(
 ) -> tuple[list[Path], list[Path]]:
     """Writes the masks of a NIfTI file or of a folder of them.
 
-    A mask appears when it is complete, so the same call goes on after a break.
+    A mask appears when it is complete, so the same call goes on after a break. The
+    folder's `predictions.json` tells what each mask was made of, see
+    `keras_pamunet.predictions.Predictions`.
 
     Args:
         model: see `predict_volume`.
@@ -107,7 +105,8 @@ def predict_volumes(
         preview: whether to draw some slices of each volume, too, with its new mask
             and the outline: `<mask>.png` beside the mask.
         overwrite: whether to write masks anew that are there. By default they are
-            kept in a folder, and an error for one volume.
+            kept if they were made of the same volume by the same model with the same
+            settings, and else an error.
         progress: whether to show a progress bar for each volume.
         flips: see `keras_pamunet.inference.predict`.
 
@@ -116,34 +115,41 @@ def predict_volumes(
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
-        FileExistsError: if the mask of a single volume is there.
+        FloatingPointError: names the model, if its probabilities are NaN.
         OSError: if the output cannot be written.
         ValueError: names the volumes that could not be used, as they are damaged, not
             in HU or too large for memory or `TMPDIR`; the others are done all the
-            same. Also if a mask would take the place of a volume, or as
-            `predict_volume` does.
+            same. Also if a mask would take the place of a volume, if one of other
+            origin is there, or as `predict_volume` does.
     """
     model = _load(model)
     limits = _limits(model, window)
-    targets = _targets(Path(volumes), Path(output))
-    kept = masks_to_keep(targets.values(), Path(volumes).is_file(), overwrite)
-    make_folder(next(iter(targets.values())).parent)
+    masks = _masks(Path(volumes), Path(output))
+    folder = next(iter(masks)).parent
+    make_folder(folder)
+    predictions = Predictions(folder, model, {"flips": flips, "window": limits})
+    kept = predictions.plan(masks, overwrite)
     written, problems = [], []
-    for path, target in targets.items():
-        if target in kept:
-            continue
-        try:
-            volume = _open(path, model, limits)
-            labels = _predict(volume, model, limits, 8, flips, progress)
-        # What a file can cause. Whatever else goes wrong would so for the others.
-        except (UnfitVolume, OSError, MemoryError) as error:
-            problems.append(f"  {path}: {str(error) or type(error).__name__}")
-            continue
-        _write(volume, labels, target, limits or model.input_range, preview)
-        written.append(target)
+    try:
+        for mask, path in masks.items():
+            if mask in kept:
+                continue
+            try:
+                volume = _open(path, model, limits)
+                labels = _predict(volume, model, limits, 8, flips, progress)
+            # What a file can cause. Whatever else goes wrong would so for the others.
+            except (UnfitVolume, OSError, MemoryError) as error:
+                problems.append(f"  {path}: {str(error) or type(error).__name__}")
+                continue
+            predictions.confirm(mask)
+            _write(volume, labels, mask, limits or model.input_range, preview)
+            written.append(mask)
+    finally:
+        if overwrite:
+            predictions.add(written)
     if problems:
         raise ValueError(
-            f"{len(problems)} of {len(targets)} volumes could not be predicted:\n"
+            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
             + "\n".join(problems)
         )
     return written, kept
@@ -195,8 +201,8 @@ def _limits(model, window):
     return own
 
 
-def _targets(volumes, output):
-    """Where the mask of each volume goes."""
+def _masks(volumes, output):
+    """Where masks go, and the volume of each."""
     single = volumes.is_file()
     if not single and not volumes.is_dir():
         raise FileNotFoundError(
@@ -208,20 +214,20 @@ def _targets(volumes, output):
             f"Expected .nii or .nii.gz files in {volumes}. Found none."
         )
     if not _is_named_so(output):
-        targets = {path: output / path.name for path in files}
+        masks = {output / path.name: path for path in files}
     elif single:
-        targets = {volumes: output}
+        masks = {output: volumes}
     else:
         raise ValueError(
             f"Expected a folder for the masks of {volumes}. Received: {output}"
         )
     inputs = {path.resolve() for path in files}
-    for target in targets.values():
-        if target.resolve() in inputs:
+    for mask in masks:
+        if mask.resolve() in inputs:
             raise ValueError(
-                f"Expected another place for the masks. Received: {target}, a volume"
+                f"Expected another place for the masks. Received: {mask}, a volume"
             )
-    return targets
+    return masks
 
 
 def _open(source, model, limits):
@@ -275,10 +281,8 @@ def _predict(volume, model, limits, batch_size, flips, progress):
                 for z in range(start, start + batch_size)
             ]
         )
-        batch = (
-            predict_flips(model, images) if flips else model.predict_on_batch(images)
-        )
-        for z, probabilities in enumerate(np.array(batch), start):
+        batch = predict_batch(model, images, flips)
+        for z, probabilities in enumerate(batch, start):
             labels[z] = to_labels(probabilities, rows_columns, model.activation)
         let_go(mapping)
     return labels

@@ -6,7 +6,7 @@ from keras_pamunet.data.check import check, examine
 from keras_pamunet.data.folder import Folder
 from keras_pamunet.data.phantom import Phantom
 from keras_pamunet.data.pipeline import pipeline
-from keras_pamunet.data.source import open_source
+from keras_pamunet.data.source import is_volumes, open_source
 from keras_pamunet.data.splits import (
     k_fold_split,
     load_split,
@@ -35,6 +35,7 @@ __all__ = [
     "apply_window",
     "check",
     "examine",
+    "is_volumes",
     "k_fold_split",
     "load_split",
     "open_source",

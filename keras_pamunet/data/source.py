@@ -8,6 +8,8 @@ from keras_pamunet.data.phantom import Phantom
 from keras_pamunet.data.tfds_source import TfdsSource
 from keras_pamunet.data.volumes import Volumes, holds_volumes
 
+PHANTOM, TFDS = "phantom", "tfds:"
+
 
 def open_source(
     data: str | Path,
@@ -29,19 +31,22 @@ def open_source(
             data than volumes, or TensorFlow Datasets is not installed for one of its
             sets.
     """
-    kind, _, name = str(data).partition("tfds:")
-    tfds_set, phantom = name and not kind, str(data) == "phantom"
-    other = tfds_set or phantom or Path(data, "images").exists()
-    volumes = not other and holds_volumes(data)
-    if window is not None and not volumes:
+    if is_volumes(data):
+        return Volumes(data, num_classes, "liver" if window is None else window)
+    if window is not None:
         raise ValueError(
             f"Expected a window for a folder of CT volumes only. Received: {window!r} "
             f"for {data}"
         )
-    if tfds_set:
-        return TfdsSource(name, num_classes=num_classes)
-    if phantom:
+    if str(data) == PHANTOM:
         return Phantom()
-    if volumes:
-        return Volumes(data, num_classes, "liver" if window is None else window)
+    if str(data).startswith(TFDS):
+        return TfdsSource(str(data).removeprefix(TFDS), num_classes=num_classes)
     return Folder(data, num_classes=num_classes)
+
+
+def is_volumes(data: str | Path) -> bool:
+    """Whether this is a folder of CT volumes, as `open_source` takes it."""
+    if str(data) == PHANTOM or str(data).startswith(TFDS):
+        return False
+    return not Path(data, "images").exists() and holds_volumes(data)
