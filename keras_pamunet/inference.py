@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_pamunet.analysis.figures import outline, to_rgb
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.folder import image_files, read_image
+from keras_pamunet.data.image_file import image_files, read_image
 
 
 def predict(

@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from keras_pamunet.data import Cache, Folder, Phantom, check, examine
@@ -51,7 +52,9 @@ def damage_coloured_mask(folder):
 
 
 def damage_channels(folder):
-    Image.fromarray(np.zeros((39, 40), "uint8")).save(folder / "images/case 03.jpg")
+    (folder / "images/case 03.jpg").unlink()
+    pixels = np.zeros((39, 40, 5), "uint8")
+    tifffile.imwrite(folder / "images/case 03.tif", pixels, planarconfig="contig")
 
 
 def damage_nan(folder):
@@ -65,14 +68,14 @@ def damage_nan(folder):
     ("damage", "message"),
     [
         (damage_truncated, "truncated"),
-        (damage_no_image, "cannot identify"),
+        (damage_no_image, "no JPEG, PNG"),
         (damage_mask_size, "9 x 9 pixels. Received: 40 x 39 pixels"),
         (damage_grey_mask, "two values.*Received: 40 values"),
         (damage_labels, "two values.*Received: 2 values \\(0, 2\\)"),
         (damage_third_value, "two values.*Received: 3 values \\(0, 1, 255\\)"),
         (damage_nan_mask, "two values.*Received: 1 values \\(nan\\)"),
         (damage_coloured_mask, "mask of several colours"),
-        (damage_channels, "3 channels. Received: 1 channels"),
+        (damage_channels, "3 channels. Received: 5 channels"),
         (damage_nan, "Received: 1 NaN"),
     ],
 )

@@ -74,7 +74,7 @@ def test_volumes(tmp_path):
     image, mask = part[0]
     assert (image == 5).all() and (mask == 2).all() and mask.shape == (8, 8)
     assert (TfdsSource("slices", tmp_path)[2][1] == 1).all()
-    with pytest.raises(ValueError, match="from 0 to 1. Received: 2 in volume-0/0002"):
+    with pytest.raises(ValueError, match="from 0 to 1. .*2.* in volume-0/0002"):
         TfdsSource("slices", tmp_path, num_classes=2)[2]
 
 
@@ -91,7 +91,7 @@ def test_unfit_sets(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Received: image, mask, volume$"):
         TfdsSource("slices", tmp_path)
     monkeypatch.setattr("keras_pamunet.data.tfds_source.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"keras-pamunet\[data\]"):
+    with pytest.raises(ValueError, match=r"pip install .\.\[data\]"):
         TfdsSource("kvasir_seg", tmp_path)
 
 
