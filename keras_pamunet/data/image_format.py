@@ -140,10 +140,11 @@ def _kind(head):
 
 def _check_size(width, height, pixel_bytes):
     """Makes sure that an image is not too large, before memory is taken for it."""
-    if width * height > MAX_PIXELS or width * height * pixel_bytes > MAX_BYTES:
+    most = min(MAX_PIXELS, MAX_BYTES // max(pixel_bytes, 1))
+    if not 0 < width * height <= most:
         raise ValueError(
-            f"Expected at most {MAX_PIXELS:,} pixels and {MAX_BYTES:,} bytes. "
-            f"Received: {width} x {height} pixels of {pixel_bytes} bytes"
+            f"Expected 1 to {most:,} pixels of {pixel_bytes} bytes. Received: "
+            f"{width} x {height}"
         )
 
 
@@ -189,7 +190,7 @@ def _from_pillow(image):
         indices = np.array(image)
         image.apply_transparency()
         colours = np.array(image.getpalette("RGBA"), "uint8").reshape(-1, 4)
-        return Picture(indices, _whole_palette(colours))
+        return Picture(indices, _whole_palette(colours, indices))
     if image.mode == "CMYK":
         image = image.convert("RGB")
     elif "transparency" in image.info and image.mode in ("1", "L", "RGB"):
@@ -199,8 +200,10 @@ def _from_pillow(image):
     return Picture(np.array(image), alpha=image.mode in ("LA", "RGBA"))
 
 
-def _whole_palette(colours):
-    """A palette of 256 colours or more; those that the file lacks are black."""
+def _whole_palette(colours, indices):
+    """A palette with a colour for each index; those that the file lacks are black."""
+    if indices.dtype.kind != "u" or indices.max() >= max(len(colours), 256):
+        raise ValueError("its palette is damaged.")
     missing = max(256 - len(colours), 0)
     return np.concatenate([colours, np.full((missing, 4), (0, 0, 0, 255), "uint8")])
 
@@ -244,8 +247,8 @@ def _count_images(tiff):
     first = tiff.pages.first
     if first.is_imagej:
         count = max(count, (tiff.imagej_metadata or {}).get("images", 1))
-    if first.is_shaped:
-        shape = shaped_description_metadata(first.is_shaped)["shape"]
+    if first.shaped_description:
+        shape = shaped_description_metadata(first.shaped_description)["shape"]
         if tuple(shape[-first.ndim :]) == first.shape:
             count = max(count, math.prod(shape[: -first.ndim]))
     return count * first.imagedepth
@@ -264,7 +267,8 @@ def _check_tiff(page, file):
         raise ValueError(f"Expected height and width. Received: axes {page.axes}")
     pixel_bytes = page.samplesperpixel * page.dtype.itemsize
     _check_size(page.imagewidth, page.imagelength, pixel_bytes)
-    _check_size(page.tilewidth, page.tilelength, pixel_bytes)
+    if page.is_tiled:
+        _check_size(page.tilewidth, page.tilelength, pixel_bytes)
     size = file.seek(0, io.SEEK_END)
     segments = list(zip(page.dataoffsets, page.databytecounts))
     if len(segments) < np.prod(page.chunked) or any(
@@ -288,7 +292,7 @@ def _colours(page, pixels):
         if colours.max() > 255:
             colours = colours >> 8
         colours = np.insert(colours.astype("uint8"), 3, 255, axis=1)
-        return pixels.astype("uint16"), _whole_palette(colours)
+        return pixels, _whole_palette(colours, pixels)
     modes = {(kinds.SEPARATED, 4): "CMYK", (kinds.YCBCR, 3): "YCbCr"}
     mode = modes.get((photometric, page.samplesperpixel))
     if mode and bits == 8:
