@@ -1,6 +1,7 @@
 """Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
 
 import errno
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from PIL import Image
 
 from keras_pamunet.analysis.figures import outline, to_rgb
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.folder import image_files, read_image
+from keras_pamunet.data.image_file import fit_channels, image_files, read_image
+from keras_pamunet.data.value_range import check_range
 from keras_pamunet.files import make_folder, unwritable, written_aside
 from keras_pamunet.predictions import Predictions
 
@@ -198,16 +200,25 @@ def predict_flips(model: Any, images: np.ndarray) -> np.ndarray:
 def fit_image(model: Any, image: np.ndarray) -> np.ndarray:
     """Resizes an image `(height, width, channels)` to what a model takes.
 
+    Grey becomes RGB, equal channels become grey, and opacity is left out; see
+    `keras_pamunet.data.image_file.fit_channels`.
+
     Raises:
-        ValueError: for another number of channels than the model takes, pixels that
+        ValueError: for any other number of channels than the model takes, pixels that
             are NaN or infinite, or see `check_range`.
+
+    Warns:
+        UserWarning: if the image had another number of channels.
     """
     channels = model.input_shape[-1]
-    if image.ndim != 3 or image.shape[2] != channels:
-        raise ValueError(
-            f"Expected an image of shape (height, width, {channels}). Received: shape "
-            f"{image.shape}"
+    fitted = fit_channels(image, channels)
+    if fitted is not image:
+        warnings.warn(
+            f"An image of {image.shape[2]} channels is converted to the {channels} of "
+            "the model, as are others like it.",
+            stacklevel=2,
         )
+        image = fitted
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
     check_range(image, model.input_range)
@@ -217,19 +228,6 @@ def fit_image(model: Any, image: np.ndarray) -> np.ndarray:
 def input_size(model: Any, size: tuple[int, int]) -> tuple[int, int]:
     """`(height, width)` to resize images of `size` to, where a model's are fixed."""
     return tuple(fixed or own for fixed, own in zip(model.input_shape[1:3], size))
-
-
-def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
-    """Makes sure that an image is not all white to a model of 8-bit images.
-
-    Raises:
-        ValueError: if the model takes values up to 255 and the image has larger ones.
-    """
-    if tuple(input_range) == (0, 255) and image.dtype != "uint8" and image.max() > 255:
-        raise ValueError(
-            "Expected images of 8 bits, as the model was made for input_range=(0, 255)."
-            f" Received: {image.dtype} values up to {image.max():g}"
-        )
 
 
 def to_labels(

@@ -5,12 +5,18 @@ from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image
 
 from keras_pamunet.analysis.attention_maps import gate_maps
-from keras_pamunet.analysis.figures import attention_sheet, contact_sheet, to_rgb
+from keras_pamunet.analysis.figures import (
+    attention_sheet,
+    check_suffix,
+    contact_sheet,
+    own_range,
+    to_rgb,
+    write_picture,
+)
 from keras_pamunet.data.augment import Augment
-from keras_pamunet.data.folder import read_image
+from keras_pamunet.data.image_file import read_image
 from keras_pamunet.inference import fit_image
 
 
@@ -24,17 +30,19 @@ def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None
         seed: draws the pairs and the augmentation.
 
     Raises:
-        ValueError: if a pair cannot be read, or the ending of `output` is unknown.
+        ValueError: if there is no pair or one cannot be read, the ending of `output`
+            is unknown, or it is a file of the source.
         OSError: if `output` cannot be written.
     """
+    check_suffix(output)
+    _check_other(output, getattr(source, "files", ()))
+    if not len(source):
+        raise ValueError("Expected pairs to show. Received: none")
     rng = np.random.default_rng(seed)
     rows = []
     for index in rng.choice(len(source), min(count, len(source)), replace=False):
         image, mask = source[index]
-        low, high = 0.0, 255.0
-        if image.dtype != np.uint8:
-            low, high = float(image.min()), float(image.max())
-        value_range = (low, max(high, low + 1))
+        value_range = own_range(image)
         changed, changed_mask = Augment(value_range=value_range)(image, mask, rng)
         rows.append(
             [
@@ -42,7 +50,7 @@ def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None
                 ("augmented", to_rgb(changed, value_range), changed_mask),
             ]
         )
-    _write(contact_sheet(rows), output)
+    write_picture(contact_sheet(rows), output)
 
 
 def show_attention(
@@ -67,8 +75,8 @@ def show_attention(
             image itself or has an unknown ending.
         OSError: if `output` cannot be written.
     """
-    if Path(output).resolve() == Path(image).resolve():
-        raise ValueError(f"Expected another file than the image itself, {image}")
+    check_suffix(output)
+    _check_other(output, [image])
     original = read_image(image)
     seen = fit_image(model, original)
     size = original.shape[:2]
@@ -80,10 +88,13 @@ def show_attention(
         )
     pixel = row * seen.shape[0] // size[0], column * seen.shape[1] // size[1]
     picture = to_rgb(seen, model.input_range)
-    _write(attention_sheet(picture, gate_maps(model, seen, pixel), pixel), output)
+    sheet = attention_sheet(picture, gate_maps(model, seen, pixel), pixel)
+    write_picture(sheet, output)
 
 
-def _write(picture, output):
+def _check_other(output, images):
+    """Makes sure that a picture takes no image's place."""
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(output)
+    for image in images if output.exists() else ():
+        if Path(image).exists() and output.samefile(image):
+            raise ValueError(f"Expected another file than the image itself, {image}")

@@ -1,13 +1,20 @@
 """Pictures of images, masks and attention, drawn with OpenCV."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+
+from keras_pamunet.files import unwritable, written_aside
 
 TRUTH_COLOUR = (80, 220, 80)
 PREDICTION_COLOUR = (255, 210, 40)
 PANEL = 256
+# Panels of longer images are squeezed to this width.
+WIDEST = 8 * PANEL
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def outline(
@@ -36,12 +43,52 @@ def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     Args:
         image: `(height, width, channels)`; one or two channels are shown in grey,
             of more the first three.
-        value_range: `(lowest, highest)` value.
+        value_range: `(lowest, highest)` value; see `own_range`.
+
+    Returns:
+        The picture, `(height, width, 3)` uint8.
     """
-    low, high = value_range
-    image = (np.clip(image.astype("float32"), low, high) - low) / (high - low)
+    low, high = map(float, value_range)
+    image = np.clip(image.astype("float32"), low, high)
+    image = (image - np.float32(low)) / np.float32(max(high - low, 1e-30))
     image = image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, -1)
     return np.rint(255 * image).astype("uint8")
+
+
+def own_range(image: np.ndarray) -> tuple[float, float]:
+    """Range to show an image in: 0 to 255 of 8 bits, else of its own values."""
+    if image.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(image.min()), float(image.max())
+    return low, high if high > low else low + 1
+
+
+def write_picture(picture: np.ndarray, path: str | Path) -> None:
+    """Writes a picture, `(height, width, 3)` uint8, whole or not at all.
+
+    Raises:
+        ValueError: if the ending of `path` is none of `SUFFIXES`, or the picture has
+            more rows or columns than such a file can hold.
+        OSError: names the file, if it cannot be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as new:
+            Image.fromarray(picture).save(new)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def check_suffix(path: str | Path) -> None:
+    """Makes sure that a picture can be written to a path.
+
+    Raises:
+        ValueError: if its ending is none of `SUFFIXES`.
+    """
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"Expected a picture, {', '.join(SUFFIXES)}. Received: {path}")
 
 
 def comparison(
@@ -166,13 +213,15 @@ def _panel(pixels, nearest=False):
     interpolation = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
     pixels = np.ascontiguousarray(pixels, "uint8")
     height, width = pixels.shape[:2]
-    size = (max(round(PANEL * width / height), 1), PANEL)
+    size = (min(max(round(PANEL * width / height), 1), WIDEST), PANEL)
     return cv2.resize(pixels, size, interpolation=interpolation)
 
 
 def _labelled(panel, text):
     strip = np.full((22, panel.shape[1], 3), 255, "uint8")
     font = cv2.FONT_HERSHEY_SIMPLEX
+    # Its letters are those of ASCII; it crashes at a name that is no UTF-8.
+    text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
     cv2.putText(strip, text, (4, 16), font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     return np.pad(
         np.concatenate([panel, strip]), ((0, 0), (0, 4), (0, 0)), constant_values=255

@@ -3,6 +3,8 @@ import math
 import cv2
 import numpy as np
 
+from keras_pamunet.data.opencv import apply_opencv
+
 
 class Augment:
     """Random changes of an image and its mask, all geometry in one warp.
@@ -60,26 +62,36 @@ class Augment:
             image: `(height, width, channels)`.
             mask: `(height, width)` labels.
             rng: where the changes are drawn from.
+
+        Raises:
+            ValueError: for other shapes, or more than 32,767 pixels in a row.
         """
         warp = self._warp(*mask.shape, rng)
-        shape, dtype = image.shape, image.dtype
-        image = _apply(image, warp, cv2.INTER_LINEAR).reshape(shape)
-        mask = _apply(mask, warp, cv2.INTER_NEAREST)
-        if not (self.contrast or self.brightness or self.tint):
-            return image, mask
+        dtype, channels = image.dtype, image.shape[2]
+        image = _apply(image, warp, cv2.INTER_LINEAR)
+        mask = _apply(mask[..., np.newaxis], warp, cv2.INTER_NEAREST)[..., 0]
+        if self.contrast or self.brightness or self.tint:
+            image = self._recolour(image, channels, rng)
+        if dtype.kind in "iu" and image.dtype != dtype:
+            limits = np.iinfo(dtype)
+            image = np.clip(np.rint(image, dtype="float64"), limits.min, limits.max)
+        return image.astype(dtype, copy=False), mask
+
+    def _recolour(self, image, channels, rng):
         low, high = self.value_range
         gain = 1 + rng.uniform(-self.contrast, self.contrast)
-        gain = gain * (1 + rng.uniform(-self.tint, self.tint, shape[2]))
+        gain = gain * (1 + rng.uniform(-self.tint, self.tint, channels))
         middle = (low + high) / 2
         offset = middle - gain * middle
         offset = offset + rng.uniform(-1, 1) * self.brightness * (high - low)
-        if dtype == np.uint8:
-            # 256 sums instead of one a pixel.
-            table = np.arange(256)[:, np.newaxis] * gain + offset
-            table = np.clip(np.rint(table), 0, 255).astype("uint8")
-            return cv2.LUT(image, table[np.newaxis]).reshape(shape), mask
-        image = np.clip(image * gain + offset, low, high)
-        return image.astype(dtype), mask
+        if image.dtype != np.uint8:
+            return np.clip(image * gain + offset, low, high)
+        # 256 sums instead of one a pixel.
+        table = np.arange(256)[:, np.newaxis] * gain + offset
+        table = np.clip(np.rint(table), 0, 255).astype("uint8")
+        if channels > 4:
+            return table[image, np.arange(channels)]
+        return cv2.LUT(image, table[np.newaxis]).reshape(image.shape)
 
     def _warp(self, height, width, rng):
         angle = math.radians(rng.uniform(-self.rotation, self.rotation))
@@ -98,10 +110,13 @@ class Augment:
 
 
 def _apply(pixels, warp, interpolation):
-    return cv2.warpAffine(
+    return apply_opencv(
+        lambda part: cv2.warpAffine(
+            part,
+            warp,
+            part.shape[1::-1],
+            flags=interpolation,
+            borderMode=cv2.BORDER_REFLECT_101,
+        ),
         pixels,
-        warp,
-        pixels.shape[1::-1],
-        flags=interpolation,
-        borderMode=cv2.BORDER_REFLECT_101,
     )

@@ -3,6 +3,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_pamunet.data.opencv import DTYPES, apply_opencv
+from keras_pamunet.data.pairs import check_labels
+
 
 class Cache:
     """A source's pairs in the network's size, kept in memory once read.
@@ -46,18 +49,38 @@ class Cache:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes `(height, width, channels)` to `size`, `(height, width)`."""
-    if image.dtype.kind in "iu" and image.dtype.itemsize > 2:
-        image = image.astype("float32")  # OpenCV takes no longer integers.
+    """Resizes `(height, width, channels)` of any number of channels.
+
+    Args:
+        image: of any dtype; those that OpenCV does not take become float32.
+        size: `(height, width)`.
+
+    Raises:
+        ValueError: for an image of another shape or without pixels.
+    """
+    if image.dtype not in DTYPES:
+        image = image.astype("float32")
     if image.shape[:2] == tuple(size):
         return image
     shrinks = image.shape[0] > size[0] and image.shape[1] > size[1]
-    resized = cv2.resize(
-        image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return apply_opencv(
+        lambda part: cv2.resize(part, size[::-1], interpolation=interpolation), image
     )
-    return resized.reshape(*size, -1)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes labels `(height, width)` to `size`, to the nearest pixel."""
-    return cv2.resize(mask, tuple(size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    """Resizes labels `(height, width)`, 0 to 255, to the nearest pixel.
+
+    Raises:
+        ValueError: for other values.
+    """
+    if mask.dtype != np.uint8:
+        check_labels(mask, 256)
+        mask = mask.astype("uint8")
+    return apply_opencv(
+        lambda part: cv2.resize(
+            part, tuple(size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT
+        ),
+        mask[..., np.newaxis],
+    )[..., 0]

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import rich.progress
 
-from keras_pamunet.data.pairs import some
+from keras_pamunet.data.pairs import check_labels, printable, some
+from keras_pamunet.data.value_range import check_range
 
 # Ends of the histogram's bins, shares of foreground.
 BINS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
@@ -19,12 +20,18 @@ BINS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
 MAX_DISTANCE = 16
 
 
-def check(sources: Iterable[Any], progress: bool = True) -> None:
+def check(
+    sources: Iterable[Any],
+    progress: bool = True,
+    input_range: tuple[float, float] | None = None,
+) -> None:
     """Reads every pair once, and names all that are unfit for use.
 
     Args:
         sources: the parts of a split: `Folder`, `Cache` or other sources of pairs.
         progress: whether to show a progress bar.
+        input_range: `(lowest, highest)` value of the model's images, to see that
+            each image fits (see `keras_pamunet.data.value_range.check_range`).
 
     Raises:
         ValueError: names the pairs that cannot be used and says why.
@@ -32,7 +39,7 @@ def check(sources: Iterable[Any], progress: bool = True) -> None:
     Warns:
         UserWarning: names the pairs with an empty mask, and those that look the same.
     """
-    report = examine(sources, progress)
+    report = examine(sources, progress, input_range)
     errors, count = report["errors"], report["pairs"]
     if errors:
         lines = "\n".join(f"  {error}" for error in errors[:20])
@@ -44,22 +51,28 @@ def check(sources: Iterable[Any], progress: bool = True) -> None:
         warnings.warn(message, stacklevel=2)
 
 
-def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
-    """Reads every pair once, to the end whatever is found, and reports.
+def examine(
+    sources: Iterable[Any],
+    progress: bool = True,
+    input_range: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    r"""Reads every pair once, to the end whatever is found, and reports.
 
     Args:
         sources: the parts of a split, or one source for the whole set. The same image
             in two parts is an error.
         progress: whether to show a progress bar.
+        input_range: see `check`.
 
     Returns:
         `"pairs"`, their number; `"errors"`, what is wrong with each that cannot be
-        used; `"empty"`, names of those with an empty mask; `"duplicates"`, pairs of
-        names whose images are the same to the pixel; `"near_duplicates"`, pairs of
-        names whose images look the same, but for those within a group or, where there
-        are several parts, within a part; `"sizes"`, the number of images of each
-        `"<height>x<width>"`; `"foreground"`, the number of masks by share of
-        foreground, with the bins' ends in per cent.
+        used, with its name; `"empty"`, names of those with an empty mask;
+        `"duplicates"`, pairs of names whose images are the same to the pixel;
+        `"near_duplicates"`, pairs of names whose images look the same, but for those
+        within a group or, where there are several parts, within a part; `"sizes"`, the
+        number of images of each `"<height>x<width>"`; `"foreground"`, the number of
+        masks by share of foreground, with the bins' ends in per cent. Bytes of a file
+        name that are no UTF-8 stand there as `\udcff`.
     """
     sources = list(sources)
     pairs = [
@@ -71,12 +84,18 @@ def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
     for part, source, index, group in rich.progress.track(
         pairs, "Checking the data", disable=not progress, transient=True
     ):
+        name = printable(source.names[index])
         try:
             image, mask = source[index]
-        except ValueError as error:
-            errors.append(str(error))
+            check_labels(mask, source.num_classes)
+            if input_range is not None:
+                check_range(image, input_range)
+            one = _Seen(name, part, group, image)
+        # A source may be anyone's; its pairs are looked at all the same.
+        except Exception as error:
+            errors.append(_named(name, error))
             continue
-        seen.append(_Seen(source.names[index], part, group, image))
+        seen.append(one)
         shares.append(np.count_nonzero(mask) / mask.size)
         sizes["{}x{}".format(*mask.shape)] += 1
     duplicates = _duplicates(seen)
@@ -99,6 +118,14 @@ def examine(sources: Iterable[Any], progress: bool = True) -> dict[str, Any]:
             for low, high, count in zip(BINS, BINS[1:], counts)
         },
     }
+
+
+def _named(name, error):
+    """An error as a sentence that has the name of the pair."""
+    text = printable(str(error))
+    if not isinstance(error, ValueError | OSError):
+        text = f"{type(error).__name__} {text}".strip()
+    return text if name in text else f"{name}: {text}"
 
 
 def complaints(report: dict[str, Any]) -> list[str]:

@@ -1,4 +1,5 @@
 import copy
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -32,19 +33,58 @@ class Pairs:
     def subset(self, names: Iterable[str]) -> "Pairs":
         """The pairs of these names only, in their order.
 
+        Names that differ in Unicode's forms only, NFC and NFD, are the same.
+
         Raises:
             ValueError: if there is no pair of a name.
         """
         part = copy.copy(self)
-        part.names = list(names)
-        known = set(self.names)
-        unknown = [name for name in part.names if name not in known]
+        names = list(names)
+        known = {to_nfc(name): name for name in self.names}
+        known |= {name: name for name in self.names}
+        found = [known.get(name) or known.get(to_nfc(name)) for name in names]
+        unknown = [name for name, own in zip(names, found) if own is None]
         if unknown:
             raise ValueError(
                 f"Expected names of pairs, like {some(self.names, 2)}. Not there: "
                 f"{some(unknown)}"
             )
+        part.names = found
         return part
+
+
+def check_num_classes(num_classes: int) -> int:
+    """The number itself.
+
+    Raises:
+        ValueError: unless labels of so many classes fit into 8 bits.
+    """
+    if not 1 <= num_classes <= 256:
+        raise ValueError(f"Expected 1 to 256 classes. Received: {num_classes=}")
+    return num_classes
+
+
+def check_labels(mask: np.ndarray, num_classes: int) -> None:
+    """Makes sure that a mask has the values that a network learns.
+
+    Raises:
+        ValueError: if it has labels beyond those of the classes.
+    """
+    top = max(num_classes - 1, 1)
+    if mask.size and not (mask.min() >= 0 and mask.max() <= top):
+        raise ValueError(
+            f"Expected labels from 0 to {top}. Received: {mask.min()} to {mask.max()}"
+        )
+
+
+def printable(text: str) -> str:
+    """Text with what cannot be printed, such as bytes of a name, as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def to_nfc(name: str) -> str:
+    """A name in Unicode's form NFC: macOS keeps file names in another, NFD."""
+    return unicodedata.normalize("NFC", name)
 
 
 def some(items: Sequence, most: int = 5) -> str:

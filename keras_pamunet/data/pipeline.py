@@ -7,6 +7,8 @@ import cv2
 import grain
 import numpy as np
 
+from keras_pamunet.data.pairs import check_labels
+
 
 def pipeline(
     source: Any,
@@ -67,7 +69,12 @@ def pipeline(
 
 
 def one_hot(mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels as a channel a class, 0 and 1; as they are, in a channel, of one class."""
+    """Labels as a channel a class, 0 and 1; as they are, in a channel, of one class.
+
+    Raises:
+        ValueError: for labels beyond the classes.
+    """
+    check_labels(mask, num_classes)
     if num_classes == 1:
         return mask[..., np.newaxis]
     return np.eye(num_classes, dtype="uint8")[mask]

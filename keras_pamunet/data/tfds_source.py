@@ -3,7 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pamunet.data.pairs import Pairs
+from keras_pamunet.data.mask_values import BRIGHT, as_labels, split_in_two
+from keras_pamunet.data.pairs import Pairs, check_num_classes
 from keras_pamunet.data.windows import window_limits
 
 
@@ -17,8 +18,9 @@ class TfdsSource(Pairs):
         name: as `tfds.builder` takes it, such as `"kvasir_seg"`.
         data_dir: where the set was prepared. Defaults to the environment variable
             `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
-        num_classes: 1 for a mask of all that is not 0, otherwise masks hold the
-            labels 0 to num_classes - 1.
+        num_classes: 1 for a mask of all labels that are not 0, or of masks of 0 and
+            255 with noise around them; otherwise masks hold the labels 0 to
+            num_classes - 1, 256 at most.
 
     Attributes:
         names: the name of each pair, or `<volume>/<slice>`, sorted.
@@ -29,8 +31,8 @@ class TfdsSource(Pairs):
     Raises:
         FileNotFoundError: if the set has not been prepared.
         ValueError: if there is no such set, it was prepared in another format than
-            ArrayRecord, it lacks a feature, two pairs have the same name, or TFDS is
-            not installed.
+            ArrayRecord, it lacks a feature, two pairs have the same name, TFDS is
+            not installed, or for a wrong `num_classes`.
 
     Example:
 
@@ -43,7 +45,7 @@ class TfdsSource(Pairs):
         self, name: str, data_dir: str | Path | None = None, num_classes: int = 1
     ):
         self.name = name
-        self.num_classes = num_classes
+        self.num_classes = check_num_classes(num_classes)
         builder = _builder(name, data_dir)
         # A set of another package has no such configuration.
         window = getattr(builder.builder_config, "window", None)
@@ -84,20 +86,21 @@ class TfdsSource(Pairs):
         """
         name = self.names[index]
         pair = self._pairs[self._index[name]]
-        image, mask = pair["image"], pair["mask"][..., 0]
-        if image.shape[:2] != mask.shape:
+        image, mask = pair["image"], pair["mask"]
+        if mask.shape not in (image.shape[:2], (*image.shape[:2], 1)):
             raise ValueError(
                 f"Expected a mask of {image.shape[:2]} pixels. Received: {mask.shape} "
                 f"in {name} of {self.name}"
             )
-        if self.num_classes == 1:
-            return image, (mask > 0).astype("uint8")
-        if mask.max() >= self.num_classes:
-            raise ValueError(
-                f"Expected labels from 0 to {self.num_classes - 1}. Received: "
-                f"{mask.max()} in {name} of {self.name}"
-            )
-        return image, mask.astype("uint8")
+        mask = mask.reshape(image.shape[:2])
+        try:
+            if self.num_classes > 1:
+                return image, as_labels(mask, self.num_classes)
+            if mask.max() >= BRIGHT:
+                return image, split_in_two(mask)
+            return image, (as_labels(mask, BRIGHT) > 0).astype("uint8")
+        except ValueError as error:
+            raise ValueError(f"{error} in {name} of {self.name}") from error
 
 
 def _builder(name, data_dir):
@@ -105,7 +108,7 @@ def _builder(name, data_dir):
     if not find_spec("tensorflow_datasets"):
         raise ValueError(
             f"Expected TensorFlow Datasets for tfds:{name}. Not installed: "
-            "pip install 'keras-pamunet[data]'"
+            "pip install '.[data]' in a checkout of keras-pamunet"
         )
     import tensorflow_datasets as tfds
 

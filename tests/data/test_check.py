@@ -1,7 +1,10 @@
+import json
+import os
 import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from keras_pamunet.data import Cache, Folder, Phantom, check, examine
@@ -51,7 +54,9 @@ def damage_coloured_mask(folder):
 
 
 def damage_channels(folder):
-    Image.fromarray(np.zeros((39, 40), "uint8")).save(folder / "images/case 03.jpg")
+    (folder / "images/case 03.jpg").unlink()
+    pixels = np.zeros((39, 40, 5), "uint8")
+    tifffile.imwrite(folder / "images/case 03.tif", pixels, planarconfig="contig")
 
 
 def damage_nan(folder):
@@ -65,14 +70,14 @@ def damage_nan(folder):
     ("damage", "message"),
     [
         (damage_truncated, "truncated"),
-        (damage_no_image, "cannot identify"),
+        (damage_no_image, "no JPEG, PNG"),
         (damage_mask_size, "9 x 9 pixels. Received: 40 x 39 pixels"),
         (damage_grey_mask, "two values.*Received: 40 values"),
         (damage_labels, "two values.*Received: 2 values \\(0, 2\\)"),
         (damage_third_value, "two values.*Received: 3 values \\(0, 1, 255\\)"),
         (damage_nan_mask, "two values.*Received: 1 values \\(nan\\)"),
         (damage_coloured_mask, "mask of several colours"),
-        (damage_channels, "3 channels. Received: 1 channels"),
+        (damage_channels, "3 channels. Received: 5 channels"),
         (damage_nan, "Received: 1 NaN"),
     ],
 )
@@ -100,6 +105,66 @@ def test_goes_on_after_an_error(folder):
     for name, error in zip(("00", "05", "11"), report["errors"]):
         assert f"case {name}" in error
     assert sum(report["sizes"].values()) == sum(report["foreground"].values()) == 9
+
+
+def test_every_image_has_the_range(folder):
+    deep = np.arange(39 * 40 * 3, dtype="uint16").reshape(39, 40, 3)
+    small = np.linspace(0, 1, 39 * 40 * 3, dtype="float32").reshape(39, 40, 3)
+    for name, pixels in (("05", deep), ("07", small), ("09", -small)):
+        next((folder / "images").glob(f"case {name}.*")).unlink()
+        tifffile.imwrite(folder / f"images/case {name}.tif", pixels, photometric="rgb")
+    assert not examine([Folder(folder)], progress=False)["errors"]
+    errors = examine([Folder(folder)], False, input_range=(0, 255))["errors"]
+    for error, (name, message) in zip(
+        errors, (("05", "8 bits"), ("07", "Multiply"), ("09", "no negative"))
+    ):
+        assert error.startswith(f"case {name}: ") and message in error
+    with pytest.raises(ValueError, match="(?s)3 of 12 pairs.*case 05: Expected"):
+        check([Folder(folder)], False, (0, 255))
+    errors = examine([Folder(folder)], False, input_range=(0, 1))["errors"]
+    assert len(errors) == 11  # All but that of 0 to 1.
+
+
+def test_errors_of_any_kind_have_the_name():
+    class Bad(Listed):
+        def read(self, index):
+            if index == 0:
+                raise KeyError("pixels")
+            image, mask = super().read(index)
+            return image, 255 * mask if index == 1 else mask
+
+    errors = examine([Bad(*[np.zeros((9, 9, 1), "uint8")] * 3)], False)["errors"]
+    assert errors == [
+        "image 0: KeyError 'pixels'",
+        "image 1: Expected labels from 0 to 1. Received: 255 to 255",
+    ]
+
+
+def test_truncated_tiff(folder):
+    path = folder / "images/case 05.tif"
+    tifffile.imwrite(path, np.ones((39, 40, 3), "uint8"), photometric="rgb")
+    path.write_bytes(path.read_bytes()[:-500])
+    (folder / "images/case 05.png").unlink()
+    (folder / "images/case 06.jpg").write_text("no image")
+    errors = examine([Folder(folder)], progress=False)["errors"]
+    assert [name in error for name, error in zip(("05.tif", "06.jpg"), errors)] == [
+        True,
+        True,
+    ]
+
+
+def test_names_that_are_no_utf8(folder):
+    for part in ("images", "masks"):
+        new = os.fsencode(folder / part) + b"/f\xfc.png"
+        os.rename(os.fsencode(folder / part / "case 01.png"), new)
+    (folder / "images/case 02.png").write_bytes(b"")
+    Image.fromarray(np.zeros((39, 40), "uint8")).save(
+        os.fsencode(folder) + b"/masks/f\xfc.png", "png"
+    )
+    report = examine([Folder(folder)], progress=False)
+    text = json.dumps(report, ensure_ascii=False)
+    assert json.loads(text.encode()) == report
+    assert report["empty"] == [r"f\udcfc"] and len(report["errors"]) == 1
 
 
 def test_report(folder):

@@ -1,4 +1,5 @@
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
@@ -103,3 +104,57 @@ def test_folders(folder, tmp_path):
         path.unlink()
     with pytest.raises(ValueError, match="Found none"):
         Folder(folder)
+
+
+def test_several_kinds_of_images(folder):
+    """RGB with opacity and grey among RGB: brought to RGB, said once."""
+    expected, _ = Folder(folder)[1]
+    opacity = np.full(expected.shape[:2], 7, "uint8")
+    rgba = Image.fromarray(np.dstack([expected, opacity]))
+    rgba.save(folder / "images/case 01.png")
+    grey = expected[..., 0]
+    (folder / "images/case 00.jpg").unlink()
+    Image.fromarray(np.pad(grey, ((0, 1), (0, 0)))).save(folder / "images/case 00.png")
+    Image.fromarray(grey).save(folder / "images/case 07.png")
+    pairs = Folder(folder)
+    assert pairs.channels == 3
+    message = r"of 3 channels. Received: 4 channels in .*case 01.png"
+    with pytest.warns(UserWarning, match=message) as told:
+        for part in (pairs.subset(pairs.names[1:6]), pairs, pairs.subset(["case 07"])):
+            images = {name: part[at][0] for at, name in enumerate(part.names)}
+            assert {image.shape[2] for image in images.values()} == {3}
+    assert len(told) == 1
+    np.testing.assert_array_equal(pairs[1][0], expected)
+    np.testing.assert_array_equal(images["case 07"], np.dstack([grey] * 3))
+    assert Folder(folder, channels=4)[1][0].shape == (39, 40, 4)
+    with pytest.raises(ValueError, match="of 1 channels. Received: 3 channels in"):
+        Folder(folder, channels=1)[2]
+
+
+def test_damaged_first_image(folder):
+    (folder / "images/case 00.jpg").write_text("no image")
+    assert Folder(folder).channels == 3
+    for path in (folder / "images").iterdir():
+        path.write_text("no image")
+    with pytest.raises(ValueError, match="Cannot read .*case 00.jpg"):
+        Folder(folder)
+
+
+def test_names_in_both_forms_of_unicode(folder):
+    expected = Folder(folder)[1]
+    for part, form in (("images", "NFD"), ("masks", "NFC")):
+        name = unicodedata.normalize(form, "Fall ü.PNG")
+        (folder / part / "case 01.png").rename(folder / part / name)
+    (folder / "images/._Fall ü.png").write_text("of a Mac")
+    pairs = Folder(folder)
+    assert "Fall \u00fc" in pairs.names
+    for name in ("Fall \u00fc", "Fall u\u0308"):
+        (found,) = pairs.subset([name])
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("num_classes", [0, 257])
+def test_number_of_classes(folder, num_classes):
+    with pytest.raises(ValueError, match="Expected 1 to 256 classes"):
+        Folder(folder, num_classes=num_classes)

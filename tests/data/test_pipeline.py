@@ -51,6 +51,19 @@ def test_pipeline_of_classes():
     assert (masks.sum(-1) == 1).all()
 
 
+@pytest.mark.parametrize(("num_classes", "top"), [(1, 255), (3, 3)])
+def test_labels_beyond_the_classes(num_classes, top):
+    class Source(Phantom):
+        def read(self, index):
+            image, mask = super().read(index)
+            return image, top * mask
+
+    source = Source(1, 16)
+    source.num_classes = num_classes
+    with pytest.raises(ValueError, match=f"labels from 0 to .*Received: 0 to {top}"):
+        stack(pipeline(source, 1), 1)
+
+
 class Grouped(Phantom):
     """A source of groups, as volumes are."""
 
