@@ -20,9 +20,9 @@ from keras_pamunet.data import is_volumes, open_source, open_splits
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
+from keras_pamunet.data.value_range import check_range
 from keras_pamunet.files import read_json_object, write_json, written_aside
 from keras_pamunet.inference import (
-    check_range,
     fit_image,
     predict_batch,
     predict_image,

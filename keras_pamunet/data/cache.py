@@ -28,6 +28,7 @@ class Cache:
         self.size = tuple(size)
         self.names = source.names
         self.groups = source.groups
+        self.window = source.window
         self.channels = source.channels
         self.num_classes = source.num_classes
         self.max_bytes = max_bytes

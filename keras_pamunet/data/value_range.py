@@ -34,8 +34,8 @@ def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
     if input_range == (0, 255) and highest > 255:
         raise ValueError(
             f"Expected images of 8 bits, as the model was made for {input_range=}. "
-            f"Received: {image.dtype} values up to {highest:g}. Train with the range of "
-            "the values: input_range=(lowest, highest), --input-range LOWEST HIGHEST."
+            f"Received: {image.dtype} values up to {highest:g}. Train with the range "
+            "of the values: input_range=(lowest, highest), --input-range LOW HIGH."
         )
     if input_range == (0, 255) and image.dtype.kind == "f" and 0 < highest <= 1:
         raise ValueError(
