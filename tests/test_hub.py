@@ -17,6 +17,7 @@ from keras_pamunet import PAMUNet, hub
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.data import Cache, Folder
+from keras_pamunet.files import sha256_of
 from keras_pamunet.models import load_model
 
 
@@ -69,7 +70,7 @@ def test_published_scores(kvasir):
 
 
 def test_names(preset, monkeypatch):
-    monkeypatch.setattr(hub, "PRESETS", (preset.parent,))
+    monkeypatch.setattr(hub, "PRESETS", preset.parent)
     (found,) = PAMUNet.presets().items()
     assert found[0] == "preset" and found[1]["folder"] == str(preset)
     assert found[1]["input_shape"] == [32, 32, 3] and found[1]["megabytes"] > 1
@@ -153,7 +154,7 @@ def unknown_argument(folder):
 
 
 def sign(folder):
-    sha256 = {name: hub._hash(folder / name) for name in hub.HASHED}
+    sha256 = {name: sha256_of(folder / name) for name in hub.HASHED}
     (folder / hub.METADATA).write_text(json.dumps({"sha256": sha256}))
 
 
