@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,11 @@ MAX_CONFIG_BYTES = 2**24
 MAX_NAMES = 10**6
 
 
-def read_archive(path: str | Path) -> tuple[dict[str, Any], Counter]:
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Counter]]:
     """Reads the configuration in a `.keras` file, and makes sure of the rest.
 
     Returns:
-        The content of its `config.json`, and how many of its layers' arrays have each
-        shape.
+        The content of its `config.json`, and what `check_weights` returns.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -85,14 +84,15 @@ def _check_members(archive):
         raise ValueError(f"it would have more than {MAX_BYTES:,} bytes")
 
 
-def check_weights(file: bytes | str | Path) -> Counter:
+def check_weights(file: bytes | str | Path) -> dict[str, Counter]:
     """Makes sure that an HDF5 file holds numbers as Keras writes them, and no more.
 
     Args:
         file: its content or path.
 
     Returns:
-        How many of its arrays have each shape, of the layers' alone.
+        For each part of the file (`"layers"`, `"optimizer"`, `"vars"`) how many of
+        its arrays have each shape.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -108,7 +108,7 @@ def check_weights(file: bytes | str | Path) -> Counter:
     else:
         size = len(file)
         file = io.BytesIO(file)
-    shapes = Counter()
+    shapes = defaultdict(Counter)
     claimed = 0
     try:
         with h5py.File(file, "r") as root:
@@ -118,13 +118,12 @@ def check_weights(file: bytes | str | Path) -> Counter:
                 if claimed > size:
                     raise ValueError("it claims to hold more than its size")
             for name, dataset in datasets:
-                if name.startswith("optimizer/"):
+                part = name.partition("/")[0]
+                shapes[part][dataset.shape] += 1
+                if part == "optimizer" or dataset.dtype.kind != "f":
                     continue
-                values = dataset[()]
-                if dataset.dtype.kind == "f" and not np.isfinite(values).all():
-                    raise ValueError(f"the weights {name} are not finite")
-                if name.startswith("layers/"):
-                    shapes[dataset.shape] += 1
+                if not np.isfinite(dataset[()]).all():
+                    raise ValueError(f"the weights {name} are NaN or infinite")
     # h5py's kinds for a damaged file.
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"{prefix}no weights as Keras writes them: {error}") from error

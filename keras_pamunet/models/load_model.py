@@ -51,7 +51,7 @@ def load_file(path: str | Path, kind: type = keras.Model) -> keras.Model:
     try:
         model = keras.saving.load_model(path)
         if isinstance(model, PAMUNet):
-            model.check_fits(shapes, path)
+            model.check_fits(shapes["layers"], path)
     except Exception as error:  # Of a configuration that was altered come all kinds.
         raise ValueError(f"Cannot load {path}; it may be damaged: {error}") from error
     return model

@@ -468,24 +468,25 @@ class PAMUNet(keras.Model):
         if not str(filepath).endswith(".h5"):
             super().load_weights(filepath, skip_mismatch, **kwargs)
             return
-        self.check_fits(check_weights(filepath), filepath, skip_mismatch)
+        held = check_weights(filepath)
+        if not skip_mismatch:
+            self.check_fits(held["layers"], filepath)
+        if "optimizer" not in held:
+            kwargs.setdefault("objects_to_skip", [self.optimizer])
         super().load_weights(filepath, skip_mismatch, **kwargs)
 
-    def check_fits(
-        self, shapes: Counter, path: str | Path, skip_mismatch: bool = False
-    ) -> None:
+    def check_fits(self, shapes: Counter, path: str | Path) -> None:
         """Makes sure that a file has the model's weights, and no others.
 
         Args:
-            shapes: of the file's arrays, see `keras_pamunet.model_files`.
+            shapes: of the layers' arrays, see `keras_pamunet.model_files`.
             path: of the file, for the error.
-            skip_mismatch: whether anything will do.
 
         Raises:
             ValueError: if the shapes are not those of the model's weights.
         """
         ours = Counter(tuple(weight.shape) for weight in self.weights)
-        if ours != shapes and not skip_mismatch:
+        if ours != shapes:
             raise ValueError(
                 f"Expected the weights of this {type(self).__name__}, "
                 f"{ours.total()} arrays. Received: {path} with {shapes.total()}, of "
