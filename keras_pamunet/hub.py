@@ -56,11 +56,21 @@ def _describe(folder):
     return {
         "task": metadata.get("task"),
         "input_shape": read_json_object(folder / CONFIG).get("input_shape"),
-        "metrics": metadata.get("metrics", {}),
+        "metrics": _objects(metadata, "metrics"),
         "version": metadata.get("version"),
         "megabytes": round((folder / WEIGHTS).stat().st_size / 1e6, 1),
         "folder": str(folder),
     }
+
+
+def _objects(metadata, name):
+    """A JSON object of JSON objects, such as the scores."""
+    held = metadata.get(name, {})
+    if not isinstance(held, dict) or any(
+        not isinstance(x, dict) for x in held.values()
+    ):
+        raise ValueError(f"expected objects in {name!r}; received {held!r:.100}")
+    return held
 
 
 def _folders():

@@ -25,6 +25,7 @@ from keras_pamunet.layers import (
 )
 from keras_pamunet.model_files import check_weights
 from keras_pamunet.models import first_batch
+from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.regularizers import AttentionVariance
 from keras_pamunet.saving import to_weights_file
 
@@ -449,6 +450,41 @@ class PAMUNet(keras.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self._build_optimizer()
         super().save(*args, **kwargs)
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the model for other programs.
+
+        Args:
+            filepath: the file or folder.
+            format: `"onnx"` as `keras_pamunet.export.export` writes it, which also
+                compares; and what else `keras.Model.export` offers.
+            verbose: as Keras takes it.
+            input_signature: the same. With `"onnx"` only its batch counts.
+            **kwargs: the same, other than with `"onnx"`.
+
+        Raises:
+            ModuleNotFoundError: if a requirement is not installed.
+            OSError: if the file cannot be written.
+            ValueError: if the model cannot be converted, or for arguments that the
+                format does not take.
+        """
+        if format != "onnx":
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if kwargs:
+            raise ValueError(
+                f"Expected no other arguments with format='onnx'. Received: {kwargs}"
+            )
+        # ONNX has no operation for attention as it is trained.
+        shape = input_signature[0].shape if input_signature else self.input_shape
+        write_onnx(self.adapted(input_shape=shape[1:]), filepath, shape[0])
 
     def load_weights(
         self, filepath: str | Path, skip_mismatch: bool = False, **kwargs: Any
