@@ -745,10 +745,10 @@ def _check(name, value, expected):
 def _shape(shape):
     """`(height, width, channels)` of plain numbers, height and width or None."""
     sides = list(shape) if isinstance(shape, tuple | list) else []
-    sides = [x if x is None else _plain(x) for x in sides]
+    sides = [-1 if x is not None and _plain(x) is None else x for x in sides]
     limits = (MAX_SIDE, MAX_SIDE, MAX_CHANNELS)
     if len(sides) != 3 or any(
-        not (isinstance(side, int) and 0 < side <= limit)
+        not (isinstance(side, numbers.Integral) and 0 < side <= limit)
         and not (side is None and limit == MAX_SIDE)
         for side, limit in zip(sides, limits)
     ):
@@ -757,7 +757,7 @@ def _shape(shape):
             f"channels), at most {limits}; height and width may be None. Received: "
             f"input_shape={shape!r}"
         )
-    return tuple(sides)
+    return tuple(side if side is None else int(side) for side in sides)
 
 
 def _integer(name, value, largest):
