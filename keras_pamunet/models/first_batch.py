@@ -101,7 +101,8 @@ def _watch(check, data, masks, batch_size):
     if data is None:
         return None
     if isinstance(data, keras.utils.PyDataset):
-        return _Watched(data, check)
+        # What goes to other processes must be a copy: those are not watched.
+        return data if data.use_multiprocessing else _Watched(data, check)
     if isinstance(data, GeneratorType):
         return _first_of_generator(data, check)
     # What is not imported, no object is of.
@@ -111,6 +112,8 @@ def _watch(check, data, masks, batch_size):
     if grain and isinstance(data, grain.MapDataset | grain.IterDataset):
         return data.map(_First(check))
     if torch and isinstance(data, torch.utils.data.DataLoader):
+        if data.num_workers:
+            return data
         data = copy.copy(data)
         collate, first = data.collate_fn, _First(check)
         data.collate_fn = lambda samples: first(collate(samples))
