@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -67,3 +68,14 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     if tf.inside_function():  # Compiling takes longer than a single call.
         function = tf.function(function, jit_compile=True)
     return lambda *inputs: function(*(tf.stop_gradient(x) for x in inputs))
+
+
+@contextmanager
+def channels_last() -> Iterator[None]:
+    """Within it, Keras' layers have channels last, whatever `keras.json` says."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)

@@ -37,7 +37,7 @@ def estimate_batch_statistics(model: PAMUNet, batches: Iterable[np.ndarray]) -> 
     found = []
     for images in batches:
         training.predict_on_batch(images)
-        found.append([np.array(x) for x in _statistics(training.model)])
+        found.append([_copy(x) for x in _statistics(training.model)])
     if not found:
         raise ValueError("Expected batches of images. Received: none")
     for variable, values in zip(_statistics(model), zip(*found), strict=True):
@@ -57,3 +57,7 @@ class _Training(keras.Model):
 
 def _statistics(model):
     return [x for x in model.non_trainable_variables if x.name.startswith("moving_")]
+
+
+def _copy(variable):
+    return np.array(keras.ops.convert_to_numpy(variable))

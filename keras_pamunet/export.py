@@ -1,37 +1,20 @@
 """Exports a model to ONNX, and makes sure that it finds the same there."""
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import rich.progress
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
-from keras_pamunet.inference import fit_image, make_folder, to_labels
-from keras_pamunet.layers import Conv2D, InvertedResidual
+from keras_pamunet.files import make_folder
+from keras_pamunet.inference import fit_image, to_labels
 from keras_pamunet.models import PAMUNet, load_model
-from keras_pamunet.onnx_model import METADATA, OnnxModel
-from keras_pamunet.ops import portable_attention
-
-NEEDED = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
-# What the process with TensorFlow does if Keras runs on another back end.
-CONVERT = """
-import sys
-from keras_pamunet.export import convert
-from keras_pamunet.models import load_model
-
-model, output, batch_size = sys.argv[1:]
-convert(load_model(model), output, int(batch_size) or None)
-"""
+from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
+from keras_pamunet.onnx_model import OnnxModel
 
 
 def export(
@@ -77,11 +60,7 @@ def export(
             written then.
     """
     output = Path(output)
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise ModuleNotFoundError(
-            f"Export needs {', '.join(missing)}. Install what is missing: pip install "
-            "'keras-pamunet[export,tensorflow]'"
-        )
+    check_requirements((*NEEDED, "onnxruntime"))
     if output.suffix != ".onnx":
         raise ValueError(f"Expected the name of an .onnx file. Received: {output}")
     if output.exists() and not overwrite:
@@ -97,10 +76,8 @@ def export(
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
-        on_tensorflow = keras.backend.backend() == "tensorflow"
-        convert_here = convert if on_tensorflow else _convert_elsewhere
         with Console(quiet=not progress).status("Converting, for up to a minute"):
-            convert_here(model, new, batch_size)
+            write_onnx(model, new, batch_size)
         report = _compare(model, OnnxModel(new), images, progress)
         # Not >, which is false for NaN.
         if not report["largest_difference"] <= tolerance:
@@ -112,94 +89,6 @@ def export(
             )
         os.replace(new, output)
     return report
-
-
-def convert(model: PAMUNet, output: str | Path, batch_size: int | None = None) -> None:
-    """Converts a model of float32, under TensorFlow. Compares nothing.
-
-    Raises:
-        ValueError: if ONNX has no operation for something in the model.
-    """
-    import onnx
-
-    model = _folded(model)
-    shape = (batch_size, *model.input_shape[1:])
-    with portable_attention(), warnings.catch_warnings():
-        # Keras asks for a type that NumPy may bring back one day.
-        warnings.filterwarnings("ignore", ".*np.object", FutureWarning)
-        try:
-            model.export(
-                str(output),
-                format="onnx",
-                verbose=False,
-                input_signature=[keras.InputSpec("float32", shape, name="image")],
-            )
-        except Exception as error:  # Whatever tf2onnx meets.
-            raise ValueError(f"Cannot convert {model.name} to ONNX: {error}") from error
-    graph = onnx.load(output)
-    metadata = {
-        "num_classes": model.num_classes,
-        "activation": model.activation,
-        "input_range": model.input_range,
-    }
-    onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata)})
-    onnx.save(graph, output)
-
-
-def _folded(model):
-    """A copy whose convolutions do the scaling of batch normalisation.
-
-    ONNX Runtime folds, too, but in float32, with errors that can be seen in the masks'
-    probabilities (1e-5).
-    """
-    model = model.adapted()
-    blocks = [x for x in model._flatten_layers() if isinstance(x, InvertedResidual)]
-    for steps in (model.layers, *(block.steps for block in blocks)):
-        named = {step.name: step for step in steps}
-        for norm in steps:
-            if not isinstance(norm, keras.layers.BatchNormalization):
-                continue
-            weights = [weight.astype("float64") for weight in norm.get_weights()]
-            gamma, beta, mean, variance = weights
-            scale = gamma / np.sqrt(variance + norm.epsilon)
-            conv = named[norm.name.removesuffix("_bn")]
-            (kernel,) = conv.get_weights()
-            if type(conv) is Conv2D:
-                kernel = kernel * scale
-            else:  # Of the others, the last axis is not the output's.
-                kernel = kernel * scale[:, np.newaxis]
-            conv.set_weights([kernel])
-            ones = np.ones_like(scale)
-            shift = beta - mean * scale
-            norm.set_weights([ones, shift, 0 * ones, ones - norm.epsilon])
-    return model
-
-
-def _convert_elsewhere(model, output, batch_size):
-    """Converts in a process of its own, whose back end is TensorFlow."""
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    saved = output.with_name("model.keras")
-    model.save(saved)
-    arguments = [str(saved), str(output), str(batch_size or 0)]
-    done = subprocess.run(
-        [sys.executable, "-c", CONVERT, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        _, found, message = done.stderr.rpartition("\nValueError: ")
-        if not found:
-            message = (
-                "TensorFlow's process could not convert the model. It ended with "
-                f"{done.returncode} and said: {done.stderr[-2000:]}"
-            )
-        raise ValueError(message.strip())
 
 
 def _images(model, data, split, part):

@@ -1,21 +1,30 @@
 """Presets: published models, each a folder that says what it is."""
 
-import hashlib
-import json
+import ctypes
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from operator import methodcaller
+import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from keras_pamunet.files import (
+    read_json_object,
+    replace_bytes,
+    replace_text,
+    sha256_of,
+    unwritable,
+    write_json,
+)
+
 PACKAGE = Path(__file__).parent
 # In a checkout the presets stand beside the package, in a wheel inside it.
-PRESETS = (PACKAGE.parent / "hub", PACKAGE / "presets")
+CHECKOUT = (PACKAGE.parent / "setup.py").is_file()
+PRESETS = PACKAGE.parent / "hub" if CHECKOUT else PACKAGE / "presets"
 CONFIG, WEIGHTS, METADATA, CARD = (
     "config.json",
     "model.weights.h5",
@@ -33,27 +42,39 @@ def presets() -> dict[str, dict[str, Any]]:
         `megabytes` and `folder`. The metrics are means over the test images, by the
         way of scoring; the model card says more.
     """
-    return {name: _describe(folder) for name, folder in _folders().items()}
+    described = {}
+    for name, folder in _folders().items():
+        try:
+            described[name] = _describe(folder)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"The preset {name} is damaged: {error}", stacklevel=2)
+    return described
 
 
 def _describe(folder):
-    metadata = _read_json(folder / METADATA)
+    metadata = read_json_object(folder / METADATA)
     return {
         "task": metadata.get("task"),
-        "input_shape": _read_json(folder / CONFIG).get("input_shape"),
-        "metrics": metadata.get("metrics", {}),
+        "input_shape": read_json_object(folder / CONFIG).get("input_shape"),
+        "metrics": _objects(metadata, "metrics"),
         "version": metadata.get("version"),
         "megabytes": round((folder / WEIGHTS).stat().st_size / 1e6, 1),
         "folder": str(folder),
     }
 
 
+def _objects(metadata, name):
+    """A JSON object of JSON objects, such as the scores."""
+    held = metadata.get(name, {})
+    if not isinstance(held, dict) or any(
+        not isinstance(x, dict) for x in held.values()
+    ):
+        raise ValueError(f"expected objects in {name!r}; received {held!r:.100}")
+    return held
+
+
 def _folders():
-    return {
-        path.parent.name: path.parent
-        for folder in PRESETS
-        for path in sorted(folder.glob(f"[!.]*/{METADATA}"))
-    }
+    return {path.parent.name: path.parent for path in PRESETS.glob(f"[!.]*/{METADATA}")}
 
 
 def find(preset: str | Path) -> Path:
@@ -112,23 +133,23 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"Expected a preset: {', '.join((*HASHED, METADATA))} in {folder}. Not "
             f"there: {', '.join(missing)}"
         )
-    metadata = _read_json(folder / METADATA)
+    metadata = read_json_object(folder / METADATA)
     published = metadata.get("sha256")
     if not isinstance(published, dict):
         published = {}
     for name in HASHED:
-        if published.get(name) != _hash(folder / name):
+        if published.get(name) != sha256_of(folder / name):
             raise ValueError(
                 f"{folder / name} is not the file that was published: its SHA-256 is "
                 f"not that of {METADATA}. It was cut or altered; get the preset anew."
             )
-    return _read_json(folder / CONFIG), metadata
+    return read_json_object(folder / CONFIG), metadata
 
 
 def write(
     folder: Path,
     config: dict[str, Any],
-    save_weights: Callable[[Path], None],
+    weights: bytes,
     metadata: dict[str, Any] | None = None,
     card: str | None = None,
     half: bool = False,
@@ -138,7 +159,7 @@ def write(
     Args:
         folder: where to.
         config: arguments of the model.
-        save_weights: called with the path to write the weights to.
+        weights: content of the weights' file.
         metadata: what else `metadata.json` shall hold.
         card: text of `README.md`.
         half: whether kernels are stored in half precision.
@@ -154,37 +175,50 @@ def write(
             "Expected a new folder, or one that holds a preset and nothing else. "
             f"Received: {folder} with {', '.join(sorted(held))}"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        new.chmod(0o755)
-        _write_json(new / CONFIG, config)
-        save_weights(new / WEIGHTS)
-        if half:
-            _to_half(new / WEIGHTS)
-        sha256 = {name: _hash(new / name) for name in HASHED}
-        _write_json(new / METADATA, {**(metadata or {}), "sha256": sha256})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    new = Path(aside, folder.name)
+    try:
+        new.mkdir()  # Unlike that around it, for whom the umask says.
+        write_json(new / CONFIG, config)
+        replace_bytes(new / WEIGHTS, _to_half(weights) if half else weights)
+        sha256 = {name: sha256_of(new / name) for name in HASHED}
+        write_json(new / METADATA, {**(metadata or {}), "sha256": sha256})
         if card is not None:
-            (new / CARD).write_text(card, "utf-8")
+            replace_text(new / CARD, card)
         if folder.exists():
-            old = new.with_name(new.name + "-old")
-            os.replace(folder, old)
-            try:
-                os.replace(new, folder)
-            except BaseException:  # Ctrl-C, too.
-                os.replace(old, folder)
-                raise
-            shutil.rmtree(old)
+            _exchange(new, folder)
         else:
             os.replace(new, folder)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _to_half(path):
+def _exchange(new, old):
+    """Has two folders swap their names: at no moment is there none."""
+    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if hasattr(libc, "renameat2"):
+        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        names = os.fsencode(new), os.fsencode(old)
+        if libc.renameat2(here, names[0], here, names[1], exchange) == 0:
+            return
+    # Not every system and file system can.
+    aside = new.with_name("old")
+    os.replace(old, aside)
+    try:
+        os.replace(new, old)
+    except BaseException:  # Ctrl-C, too.
+        os.replace(aside, old)
+        raise
+
+
+def _to_half(content):
     """Stores kernels as float16. The vectors, small, hold batch norm's statistics."""
-    temporary = path.with_name("half")
-    with h5py.File(path) as source, h5py.File(temporary, "w") as target:
+    halved = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as source, h5py.File(halved, "w") as target:
 
         def copy(name, item):
             if isinstance(item, h5py.Group):
@@ -197,25 +231,4 @@ def _to_half(path):
 
         target.attrs.update(source.attrs)
         source.visititems(copy)
-    os.replace(temporary, path)
-
-
-def _hash(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_json(path):
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"Cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"Expected {path} to hold a JSON object.")
-    return content
-
-
-def _write_json(path, content):
-    to_plain = methodcaller("item")  # Of a number of NumPy.
-    text = json.dumps(content, indent=1, ensure_ascii=False, default=to_plain)
-    path.write_text(text + "\n", "utf-8")
+    return halved.getvalue()

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_pamunet.masks import check_masks
+
 
 class MaskMetric(keras.metrics.Metric):
     """Base class of the metrics that are ratios of pixel counts.
@@ -28,7 +30,7 @@ class MaskMetric(keras.metrics.Metric):
 
     Raises:
         ValueError: if `reduction` is unknown; when called, for masks and predictions
-            of different shapes.
+            of different shapes, and for arrays of other values than 0 to 1.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class MaskMetric(keras.metrics.Metric):
         self.reduction = reduction
         self.empty_score = empty_score
         self.target_class_ids = target_class_ids
+        self._direction = "up"  # For callbacks: a higher score is better.
         # "image": the scores and their weights; "pooled": the ratio's two sides, and
         # the pixels of either mask.
         self.numerator = self.add_variable((), "zeros", name="numerator")
@@ -103,6 +106,7 @@ class MaskMetric(keras.metrics.Metric):
         return ops.where(self.union > 0, score, self.empty_score)
 
     def _counts(self, y_true, y_pred, pixel_weight=None):
+        check_masks(y_true)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         sides = list(zip(y_true.shape, y_pred.shape))
         if (

@@ -1,12 +1,43 @@
 """Models in ONNX Runtime. Needs no Keras."""
 
+import hashlib
 import json
+import math
+import os
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-# Where an ONNX file tells what the network itself does not.
-METADATA = "keras_pamunet"
+from keras_pamunet.files import check_regular
+
+# Where an ONNX file tells what the network itself does not, and its own SHA-256.
+METADATA, SHA256 = "keras_pamunet", "keras_pamunet_sha256"
+# Protobuf, in which ONNX is written, merges messages that follow each other: one of
+# a single `metadata_props`, field 14, may stand behind a file that is finished.
+_SEAL = (
+    bytes([14 << 3 | 2, len(SHA256) + 68, 0x0A, len(SHA256)])
+    + SHA256.encode()
+    + bytes([0x12, 64])
+)
+MAX_BYTES = 2**31  # Protobuf's own limit.
+
+
+def seal(content: bytes) -> bytes:
+    """An ONNX file with its SHA-256 behind it, which `OnnxModel` checks."""
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def keep_traces_here() -> None:
+    """Has ONNX Runtime send nothing to anybody: its official builds do, by default.
+
+    Call it before ONNX Runtime is imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # If somebody else has imported it, at least no more is sent from now on.
+    if "onnxruntime" in sys.modules:
+        sys.modules["onnxruntime"].disable_telemetry_events()
 
 
 class OnnxModel:
@@ -21,12 +52,17 @@ class OnnxModel:
 
     Attributes:
         input_shape: `(batch, height, width, channels)`, `None` where any will do.
-        num_classes, activation, input_range: see `keras_pamunet.PAMUNet`.
+        num_classes, activation, input_range, window: see `keras_pamunet.PAMUNet`.
+        name: the path.
+        fingerprint: SHA-256 of the file, without the one that it holds of itself.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ModuleNotFoundError: without ONNX Runtime.
-        ValueError: if the file is damaged, or another program wrote it.
+        ValueError: if the file is damaged or altered, or another program wrote it.
+
+    Warns:
+        UserWarning: if the file was exported before files had a SHA-256.
 
     Example:
 
@@ -35,8 +71,10 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | Path, threads: int = 0):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Expected an ONNX file. Not there: {path}")
+        self.name = str(path)
+        content = _read(path)
+        self.fingerprint, sealed = _check_seal(content, path)
+        keep_traces_here()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -44,31 +82,51 @@ class OnnxModel:
         options.log_severity_level = 4  # The exception says it all.
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
+            held = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         except Exception as error:  # ONNX Runtime's have no other common base.
             raise ValueError(
                 f"Cannot load {path}. It was cut, or this is no ONNX file that ONNX "
                 f"Runtime {onnxruntime.__version__} can run: {error}"
             ) from error
-        held = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         if held is None:
             raise ValueError(
                 f"Expected a model exported by keras_pamunet. Received: {path}"
             )
         try:
             held = json.loads(held)
-            self.num_classes = held["num_classes"]
+            self.num_classes = _integer(held["num_classes"])
             self.activation = held["activation"]
-            self.input_range = tuple(held["input_range"])
-        except (ValueError, TypeError, KeyError) as error:
+            self.input_range = _range(held["input_range"])
+            window = held.get("window")
+            self.window = None if window is None else _range(window)
+            if self.activation not in ("sigmoid", "softmax"):
+                raise ValueError(f"activation={self.activation!r}")
+            (self._input,) = self._session.get_inputs()
+            self.input_shape = tuple(
+                side if isinstance(side, int) else None for side in self._input.shape
+            )
+            if len(self.input_shape) != 4 or self.input_shape[3] is None:
+                raise ValueError(f"input_shape={self.input_shape}")
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise ValueError(
                 f"Cannot load {path}; what it says of its model was altered: {error!r}"
-            ) from error
-        (self._input,) = self._session.get_inputs()
-        self.input_shape = tuple(
-            side if isinstance(side, int) else None for side in self._input.shape
-        )
+            ) from None
+        if not sealed and "sealed" in held:
+            raise ValueError(f"Cannot load {path}; its end was cut off or altered.")
+        if not sealed:
+            warnings.warn(
+                f"{path} was exported before files had a SHA-256: it may be damaged "
+                "without anybody noticing. Export it anew.",
+                stacklevel=2,
+            )
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, `(batch, height, width, num_classes)`, of raw images.
@@ -97,3 +155,40 @@ class OnnxModel:
                 f"model takes {self.input_shape[1:]}, from 17 pixels up: {error}"
             ) from error
         return np.concatenate(found)[:count]
+
+
+def _read(path):
+    check_regular(path)
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise ValueError(f"Expected an ONNX file of at most 2 GiB. Received: {path}")
+    content = Path(path).read_bytes()
+    # So ONNX names a file with weights. All are in the model's own.
+    if b"location" in content:
+        raise ValueError(f"Expected all weights in one file. Received: {path}")
+    return content
+
+
+def _check_seal(content, path):
+    """The SHA-256 of a file, and whether the file itself says so."""
+    sealed = content[-64 - len(_SEAL) : -64] == _SEAL
+    digest = content[: -64 - len(_SEAL)] if sealed else content
+    digest = hashlib.sha256(digest).hexdigest()
+    if sealed and digest.encode() != content[-64:]:
+        raise ValueError(
+            f"Cannot load {path}. It was damaged or altered: its SHA-256 is not that "
+            "which it was exported with. Export the model anew."
+        )
+    return digest, sealed
+
+
+def _integer(value):
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 256:
+        raise ValueError(f"num_classes={value!r}")
+    return value
+
+
+def _range(value):
+    low, high = value
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"range {value!r}")
+    return low, high

@@ -55,18 +55,22 @@ OBJECTIVE = keras_tuner.Objective("val_dice", "max")
 class PAMUNetHyperModel(keras_tuner.HyperModel):
     """PAMUNets of a search space, for any tuner of KerasTuner.
 
+    Give a tuner the direction with the objective: KerasTuner takes the name
+    `"val_dice"` for Keras' loss `dice`, and would look for the lowest.
+
     Args:
         search: the hyperparameters to search, names in `SPACE`.
         **arguments: of `PAMUNet`, the same in all trials.
 
     Raises:
         ValueError: if `search` is empty or names something else, or does not go with
-            the arguments.
+            the arguments; when fitted, if a score is to be the lowest.
 
     Example:
 
     >>> hypermodel = PAMUNetHyperModel(("expansion",), input_shape=(64, 64, 3))
-    >>> keras_tuner.RandomSearch(hypermodel, "val_loss").search(images, masks)
+    >>> objective = keras_tuner.Objective("val_dice", "max")
+    >>> keras_tuner.RandomSearch(hypermodel, objective).search(images, masks)
     """
 
     def __init__(
@@ -106,6 +110,29 @@ class PAMUNetHyperModel(keras_tuner.HyperModel):
         if learning_rate is not None:
             model.optimizer.learning_rate = learning_rate
         return model
+
+    def fit(self, hp: Any, model: PAMUNet, *args: Any, **kwargs: Any) -> Any:
+        for callback in kwargs.get("callbacks") or []:
+            check_objective(getattr(callback, "objective", None), model)
+        return super().fit(hp, model, *args, **kwargs)
+
+
+def check_objective(objective: Any, model: PAMUNet) -> None:
+    """Makes sure that a search is for the highest of a model's scores.
+
+    Raises:
+        keras_tuner.errors.FatalValueError: if it is for the lowest. It ends the
+            search, of which other errors only fail a trial.
+    """
+    scores = {metric.name for metric in model.own_metrics()}
+    for one in getattr(objective, "objectives", [objective]):
+        name = getattr(one, "name", "")
+        if name.removeprefix("val_") in scores and one.direction != "max":
+            raise errors.FatalValueError(
+                f"Expected to look for the highest {name}. Received: an objective of "
+                f"direction {one.direction!r}, which KerasTuner chose if you gave the "
+                f'name alone. Give keras_tuner.Objective("{name}", "max").'
+            )
 
 
 def tune(

@@ -13,6 +13,12 @@ def gradients(function, *arrays):
 
         positions = tuple(range(len(tensors)))
         value, slopes = jax.jit(jax.value_and_grad(function, positions))(*tensors)
+    elif keras.backend.backend() == "torch":
+        for tensor in tensors:
+            tensor.requires_grad_()
+        value = function(*tensors)
+        value.backward()
+        value, slopes = value.detach(), [tensor.grad for tensor in tensors]
     else:
         import tensorflow as tf
 

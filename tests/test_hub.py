@@ -1,10 +1,12 @@
 """Presets: written whole, read as published, or refused."""
 
-import errno
+import ctypes
 import json
 import os
 import shutil
+import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from keras_pamunet import PAMUNet, hub
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.data import Cache, Folder
+from keras_pamunet.files import sha256_of
 from keras_pamunet.models import load_model
 
 
@@ -69,7 +72,7 @@ def test_published_scores(kvasir):
 
 
 def test_names(preset, monkeypatch):
-    monkeypatch.setattr(hub, "PRESETS", (preset.parent,))
+    monkeypatch.setattr(hub, "PRESETS", preset.parent)
     (found,) = PAMUNet.presets().items()
     assert found[0] == "preset" and found[1]["folder"] == str(preset)
     assert found[1]["input_shape"] == [32, 32, 3] and found[1]["megabytes"] > 1
@@ -153,7 +156,7 @@ def unknown_argument(folder):
 
 
 def sign(folder):
-    sha256 = {name: hub._hash(folder / name) for name in hub.HASHED}
+    sha256 = {name: sha256_of(folder / name) for name in hub.HASHED}
     (folder / hub.METADATA).write_text(json.dumps({"sha256": sha256}))
 
 
@@ -211,18 +214,43 @@ def test_no_state_of_the_optimizer(tmp_path, model):
         assert size < bytes_each * model.count_params() + 800_000
 
 
-def test_full_disk(preset, model, monkeypatch):
+FULL_DISK = """
+import resource, signal, sys
+from keras_pamunet import PAMUNet
+
+model = PAMUNet((32, 32, 3), expansion=1, attention=None)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # As on a full disk, an error.
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+try:
+    model.save_to_preset(sys.argv[1])
+except OSError as error:
+    print("OSError", error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+def test_full_disk(preset):
+    """No library writes by itself: HDF5 would end with a segmentation fault."""
     before = {path.name: path.read_bytes() for path in preset.iterdir()}
-
-    def save_weights(model, path):
-        path.write_bytes(b"some")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(PAMUNet, "save_weights", save_weights)
-    with pytest.raises(OSError, match="No space left"):
-        model.save_to_preset(preset)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, preset], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("OSError Cannot write")
+    assert "model.weights.h5: File too large. Make room" in done.stdout
     assert {path.name: path.read_bytes() for path in preset.iterdir()} == before
     assert list(preset.parent.iterdir()) == [preset]
+
+
+def test_umask(tmp_path, model):
+    umask = os.umask(0o027)
+    try:
+        model.save_to_preset(tmp_path / "preset")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "preset").stat().st_mode & 0o777 == 0o750
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "preset").iterdir()}
+    assert modes == {0o640}
 
 
 def test_replaced(preset, model):
@@ -252,18 +280,52 @@ def test_no_other_file_is_lost(preset, model):
     assert (preset / "model.onnx").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps names")
+def test_seen_at_every_moment(preset, model):
+    """While it is replaced, over and over, there is a preset under its name."""
+    folder, seen = preset / "metadata.json", []
+
+    def look():
+        while not stop.is_set():
+            seen.append(folder.exists())
+
+    stop = threading.Event()
+    thread = threading.Thread(target=look)
+    thread.start()
+    weights = (preset / hub.WEIGHTS).read_bytes()
+    for _ in range(20):
+        hub.write(preset, model.get_config(), weights)
+    stop.set()
+    thread.join()
+    assert len(seen) > 20 and all(seen)
+    assert list(preset.parent.iterdir()) == [preset]
+
+
 @pytest.mark.parametrize("kind", [PermissionError, KeyboardInterrupt])
 def test_old_preset_stays(preset, model, monkeypatch, kind):
+    """Where names cannot be swapped, and the second of two renames fails."""
     before = {path.name: path.read_bytes() for path in preset.iterdir()}
     replace = os.replace
 
     def fail_for_the_new(source, target):
-        if target == preset and not source.name.endswith("-old"):
+        if target == preset and source.name != "old":
             raise kind("no")
         replace(source, target)
 
+    monkeypatch.setattr(ctypes, "CDLL", lambda *args, **kwargs: None)
     monkeypatch.setattr(os, "replace", fail_for_the_new)
     with pytest.raises(kind, match="no"):
         model.save_to_preset(preset)
     assert {path.name: path.read_bytes() for path in preset.iterdir()} == before
     assert list(preset.parent.iterdir()) == [preset]
+
+
+def test_damaged_preset_hides_no_other(preset, monkeypatch):
+    monkeypatch.setattr(hub, "PRESETS", preset.parent)
+    for name, text in (("deep", 10**5 * "["), ("list", "[]"), ("number", '{"a": 1}')):
+        shutil.copytree(preset, preset.with_name(name))
+        (preset.with_name(name) / hub.METADATA).write_text(text)
+    (preset.with_name("number") / hub.CONFIG).write_text("7")
+    with pytest.warns(UserWarning, match="The preset .* is damaged") as caught:
+        assert list(hub.presets()) == ["preset"]
+    assert len(caught) == 3

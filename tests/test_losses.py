@@ -6,12 +6,12 @@ from keras_pamunet.losses import DiceBCE
 from keras_pamunet.regularizers import AttentionVariance
 
 
-def formula(truth, probability, smooth):
+def formula(truth, probability, smooth, weight=1.0):
     crossentropy = -np.where(truth, np.log(probability), np.log(1 - probability))
-    overlap = (truth * probability).sum(axis=(1, 2))
-    size = truth.sum(axis=(1, 2)) + probability.sum(axis=(1, 2))
+    overlap = (weight * truth * probability).sum(axis=(1, 2))
+    size = (weight * truth).sum(axis=(1, 2)) + (weight * probability).sum(axis=(1, 2))
     dice = (2 * overlap + smooth) / (size + smooth)
-    return crossentropy.mean(axis=(1, 2, 3)) + 1 - dice.mean(axis=1)
+    return (weight * crossentropy).mean(axis=(1, 2, 3)) + 1 - dice.mean(axis=1)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32"])
@@ -27,6 +27,54 @@ def test_formula(rng, dtype, channels):
     )
     mean = DiceBCE(smooth=0.5)(truth.astype(dtype), probability.astype("float32"))
     np.testing.assert_allclose(mean, expected.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [(), (1,), (2,)])
+def test_pixel_weights(rng, last):
+    truth = rng.random((3, 5, 6, 2)) > 0.5
+    probability = rng.uniform(0.05, 0.95, truth.shape).astype("float32")
+    weight = rng.uniform(0, 2, (3, 5, 6, *last)).astype("float32")
+    weight[:, :3] = 0
+    weight[2] = 0
+    channels = weight if last else weight[..., np.newaxis]
+    expected = formula(truth, probability, 1.0, channels)
+    loss = DiceBCE(reduction=None)
+    found = loss(truth, probability, weight)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert float(found[2]) == 0
+    # Nothing is seen where the weight is 0.
+    other = np.where(channels > 0, truth, ~truth)
+    np.testing.assert_array_equal(loss(other, probability, weight), found)
+    mean = DiceBCE()(truth, probability, weight)
+    np.testing.assert_allclose(mean, expected.mean(), rtol=1e-5)
+    # The weighted cross-entropy is Keras' own.
+    if not last:
+        ours = DiceBCE(smooth=1e9)(truth, probability, weight)  # Dice is 1.
+        theirs = keras.losses.BinaryCrossentropy()(truth, probability, weight)
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 1, 1)])
+def test_image_weights(rng, shape):
+    truth = rng.random((3, 5, 6, 1)) > 0.5
+    probability = rng.uniform(0.05, 0.95, truth.shape).astype("float32")
+    weight = np.float32([1, 0, 3]).reshape(shape)
+    expected = (formula(truth, probability, 1.0) * [1, 0, 3]).mean()
+    found = DiceBCE()(truth, probability, weight)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_masks_that_are_none(rng):
+    truth = (rng.random((3, 4, 4, 1)) > 0.5).astype("uint8")
+    probability = rng.random(truth.shape).astype("float32")
+    with pytest.raises(ValueError, match="values from 0 to 255. Divide"):
+        DiceBCE()(255 * truth, probability)
+    # Without the last axis: a product with (3, 4, 4) would mix the images.
+    np.testing.assert_array_equal(
+        DiceBCE()(truth[..., 0], probability), DiceBCE()(truth, probability)
+    )
+    with pytest.raises(ValueError, match=r"y_true of shape \(3, 4, 4, 1\)"):
+        DiceBCE()(truth, probability.repeat(2, axis=-1))
 
 
 def test_config():

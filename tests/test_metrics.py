@@ -144,3 +144,23 @@ def test_errors():
         Dice(reduction="volume")
     with pytest.raises(ValueError, match=r"y_true of shape \(2, 4, 4\)"):
         Dice().update_state(np.ones((2, 4, 4)), np.ones((2, 4, 4, 1)))
+    with pytest.raises(ValueError, match="values from 0.0 to 255.0. Divide"):
+        Dice()(255 * np.eye(4)[None, ..., None], np.eye(4)[None, ..., None])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_direction(metric):
+    """Callbacks tell from it that a higher score is better, as of Keras' own."""
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Dense(1)])
+    model.compile(loss="mse", metrics=[metric()])
+    masks = np.eye(4, dtype="float32")[None, ..., None]
+    stop = keras.callbacks.EarlyStopping(f"val_{metric().name}", patience=9)
+    model.fit(
+        masks,
+        masks,
+        validation_data=(masks, masks),
+        epochs=2,
+        verbose=0,
+        callbacks=[stop],
+    )
+    assert stop.monitor_op(1.0, 0.0) and not stop.monitor_op(0.0, 1.0)

@@ -44,6 +44,55 @@ def test_command_line_imports_no_back_end():
     assert not added & {"keras", "keras_pamunet", "tensorflow", "jax", "torch", "numpy"}
 
 
+CHOSEN = """
+import sys
+for name in sys.argv[1].split():
+    sys.modules[name] = None  # As if not installed.
+import keras_pamunet
+import keras
+print(keras.backend.backend())
+"""
+
+
+def chosen(tmp_path, missing, keras_json=None, **variables):
+    """The back end in a new process without some packages, or its error."""
+    if keras_json is not None:
+        (tmp_path / "keras.json").write_text(keras_json)
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path), **variables}
+    if "KERAS_BACKEND" not in variables:
+        environment.pop("KERAS_BACKEND", None)
+    done = subprocess.run(
+        [sys.executable, "-c", CHOSEN, missing],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    return (done.stdout if done.returncode == 0 else done.stderr).splitlines()[-1]
+
+
+def test_installed_back_end(tmp_path):
+    """Keras alone would fail: its `keras.json` says tensorflow, as it comes."""
+    pytest.importorskip("jax")
+    for text in (None, '{"backend": "tensorflow"}', "cut"):
+        assert chosen(tmp_path, "tensorflow", text) == "jax"
+
+
+def test_chosen_back_end(tmp_path):
+    pytest.importorskip("jax")
+    pytest.importorskip("tensorflow")
+    assert chosen(tmp_path, "", '{"backend": "jax"}') == "jax"
+    text = '{"backend": "tensorflow"}'
+    assert chosen(tmp_path, "", text, KERAS_BACKEND="jax") == "jax"
+    assert chosen(tmp_path, "", text, KERAS_BACKEND="") == "tensorflow"
+
+
+def test_no_back_end(tmp_path):
+    found = chosen(tmp_path, "tensorflow jax torch")
+    assert found.startswith("ImportError: Expected a back end of Keras.")
+    found = chosen(tmp_path, "tensorflow", KERAS_BACKEND="tensorflow")
+    assert "KERAS_BACKEND" in found and "Received: 'tensorflow'" in found
+
+
 def test_version_and_info():
     for arguments in (["--version"], ["info", "--json"], ["--help"]):
         done = subprocess.run(

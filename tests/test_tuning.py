@@ -252,3 +252,28 @@ def test_imports_no_other_back_end():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     used = keras.backend.backend() == "tensorflow"
     assert done.stdout.strip() == str(used), done.stderr
+
+
+@once
+@pytest.mark.parametrize("several", [False, True])
+def test_direction_of_the_objective(tmp_path, rng, several):
+    """By the name alone KerasTuner looks for the lowest Dice, without a word."""
+    hypermodel = tuning.PAMUNetHyperModel(
+        ("expansion",), input_shape=(32, 32, 3), attention=None
+    )
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    pairs = images, images[..., :1] > 127
+
+    def search(objective, name):
+        tuner = keras_tuner.RandomSearch(
+            hypermodel, objective, max_trials=1, directory=tmp_path, project_name=name
+        )
+        tuner.search(*pairs, validation_data=pairs, verbose=0)
+        return tuner
+
+    objective = ["val_loss", "val_dice"] if several else "val_dice"
+    with pytest.raises(ValueError, match='Objective."val_dice", "max"'):
+        search(objective, "wrong")
+    if not several:
+        tuner = search(keras_tuner.Objective("val_dice", "max"), "right")
+        assert 0 <= tuner.oracle.get_best_trials()[0].score <= 1

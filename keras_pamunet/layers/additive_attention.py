@@ -61,7 +61,11 @@ class AdditiveAttention(keras.layers.Layer):
                 f"skip_shape={skip_shape}, gate_shape={gate_shape}"
             )
         hidden = max(skip_shape[-1] // 2, 1)
-        conv = {"kernel_size": 1, "dtype": self.dtype_policy}
+        conv = {
+            "kernel_size": 1,
+            "data_format": "channels_last",
+            "dtype": self.dtype_policy,
+        }
         # The paper's biases: one for the sum of the two, one for psi.
         self.skip_projection = Conv2D(hidden, use_bias=False, name="skip", **conv)
         self.gate_projection = Conv2D(hidden, name="gate", **conv)

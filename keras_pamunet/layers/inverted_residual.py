@@ -76,7 +76,7 @@ class InvertedResidual(layers.Layer):
         hidden = channels * self.expansion
         self.residual = self.strides == 1 and channels == self.filters
         policy = self.dtype_policy
-        conv = {"use_bias": False, "dtype": policy}
+        conv = {"use_bias": False, "data_format": "channels_last", "dtype": policy}
         if self.transpose:
             spatial = Conv2DTranspose(
                 hidden, 3, self.strides, padding="same", name="deconvolution", **conv

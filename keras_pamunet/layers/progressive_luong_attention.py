@@ -84,7 +84,13 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     def build(self, skip_shape, gate_shape):
         channels = skip_shape[-1]
         self.query, self.key, self.value = (
-            Conv2D(channels, 1, dtype=self.dtype_policy, name=name)
+            Conv2D(
+                channels,
+                1,
+                data_format="channels_last",
+                dtype=self.dtype_policy,
+                name=name,
+            )
             for name in ("query", "key", "value")
         )
         self.query.build(skip_shape)

@@ -1,11 +1,11 @@
 """Loads a model from wherever one may lie."""
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 
 from keras_pamunet import hub
+from keras_pamunet.model_files import read_archive
 from keras_pamunet.models.pamunet import PAMUNet
 
 
@@ -19,14 +19,8 @@ def load_model(model: str | Path) -> PAMUNet:
         ValueError: if it is none of these, or the file is damaged.
     """
     for file in (Path(model), Path(model, "model.keras")):
-        if file.is_file() and file.suffix == ".keras":
-            network = load_file(file)
-            if not isinstance(network, PAMUNet):
-                raise ValueError(
-                    f"Expected a PAMUNet in {file}. Received: a "
-                    f"{type(network).__name__}"
-                )
-            return network
+        if file.suffix == ".keras" and file.exists() and not file.is_dir():
+            return load_file(file, PAMUNet)
     try:
         folder = hub.find(model)
     except ValueError as error:
@@ -34,13 +28,30 @@ def load_model(model: str | Path) -> PAMUNet:
     return PAMUNet.from_preset(folder)
 
 
-def load_file(path: str | Path) -> keras.Model:
+def load_file(path: str | Path, kind: type = keras.Model) -> keras.Model:
     """Loads any model of Keras from a `.keras` file.
 
+    Args:
+        path: the file.
+        kind: the class that the model must be of.
+
     Raises:
-        ValueError: if the file is damaged, or holds a layer that is not known.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, claims to hold more than it does, holds a
+            layer that is not known, or a model of another kind.
     """
+    config, shapes = read_archive(path)
+    name = config.get("registered_name")
+    # Before anything of it is made.
+    if kind is not keras.Model and name != keras.saving.get_registered_name(kind):
+        raise ValueError(
+            f"Expected a {kind.__name__} in {path}. Received: a "
+            f"{config.get('class_name')}"
+        )
     try:
-        return keras.saving.load_model(path)
-    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
+        model = keras.saving.load_model(path)
+        if isinstance(model, PAMUNet):
+            model.check_fits(shapes["layers"], path)
+    except Exception as error:  # Of a configuration that was altered come all kinds.
         raise ValueError(f"Cannot load {path}; it may be damaged: {error}") from error
+    return model

@@ -1,4 +1,9 @@
+import hashlib
+import json
+import math
+import numbers
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_pamunet import hub, metrics
+from keras_pamunet.backend import channels_last
 from keras_pamunet.layers import (
     AdditiveAttention,
     Conv2D,
@@ -17,7 +23,11 @@ from keras_pamunet.layers import (
     PadToMultiple,
     ProgressiveLuongAttention,
 )
+from keras_pamunet.model_files import check_weights
+from keras_pamunet.models import first_batch
+from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.regularizers import AttentionVariance
+from keras_pamunet.saving import to_weights_file
 
 # MobileNetV2's stages: filters, repeats, strides. The first has expansion 1.
 STAGES = (
@@ -33,6 +43,8 @@ SKIP_STAGES = (0, 1, 2, 4)
 ATTENTIONS = ("luong", "self", "cross", "additive", None)
 # Of the kinds that compare pixels with pixels: their score activation by default.
 DEFAULT_SCORES = {"luong": "sigmoid", "self": "softmax", "cross": "softmax"}
+# So that a file cannot claim memory. Labels are written as 8 bits.
+MAX_CLASSES, MAX_EXPANSION, MAX_CHANNELS, MAX_SIDE = 256, 64, 4096, 2**16
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -84,6 +96,10 @@ class PAMUNet(keras.Model):
         input_range: `(lowest, highest)` value of the images: `(0, 255)` for 8-bit
             images, say `(-200, 250)` for CT in HU. Values are clipped to it and
             mapped to [-1, 1] in the network.
+        window: of CT, the `(lowest, highest)` HU that became 0 and 255 in the images
+            the model is trained on. It changes nothing in the network, and goes with
+            it, so that others can be windowed alike. Only with an `input_range` of
+            `(0, 255)`.
         batch_norm_momentum: momentum of the moving statistics.
         dtype: dtype or dtype policy, as of any Keras layer. The output is always
             float32.
@@ -96,7 +112,12 @@ class PAMUNet(keras.Model):
 
     Raises:
         ValueError: for an argument out of its domain, images below 17 x 17 pixels
-            and encoder weights that do not fit.
+            and encoder weights that do not fit. `fit`, `evaluate` and the others: for
+            masks of other values than 0 to 1 in the first batch.
+
+    Warns:
+        UserWarning: if the first images all lie in 0 to 1, and the `input_range` is
+            as that of 8-bit images.
 
     Example:
 
@@ -121,6 +142,7 @@ class PAMUNet(keras.Model):
         encoder_weights: str | None = None,
         activation: str = "sigmoid",
         input_range: tuple[float, float] = (0, 255),
+        window: tuple[float, float] | None = None,
         batch_norm_momentum: float = 0.9,
         name: str = "pam_unet",
         trainable: bool = True,
@@ -136,29 +158,44 @@ class PAMUNet(keras.Model):
                 f"key_stride={key_stride!r}"
             )
         _check("activation", activation, ("sigmoid", "softmax"))
+        input_shape = _shape(input_shape)
+        num_classes = _integer("num_classes", num_classes, MAX_CLASSES)
+        expansion = _integer("expansion", expansion, MAX_EXPANSION)
+        key_stride = _integer("key_stride", key_stride, MAX_SIDE)
         if activation == "softmax" and num_classes < 2:
             raise ValueError(
                 "Expected `num_classes` of 2 or more with activation='softmax', the "
                 f"background included. Received: num_classes={num_classes}"
             )
-        if len(input_shape) != 3 or not input_shape[2]:
+        low, high = _range("input_range", input_range)
+        if window is not None:
+            window = _range("window", window)
+            if (low, high) != (0, 255):
+                raise ValueError(
+                    "Expected `window` only with input_range=(0, 255), which it maps "
+                    f"to. Received: window={window}, input_range={(low, high)}"
+                )
+        _check_number("attention_regularization", attention_regularization)
+        _check_number("batch_norm_momentum", batch_norm_momentum, 1)
+        _check("trainable", trainable, (True, False))
+        if not isinstance(name, str):
+            raise ValueError(f"Expected a text as `name`. Received: name={name!r}")
+        if not isinstance(encoder_weights, str | Path | None):
             raise ValueError(
-                "Invalid value for argument `input_shape`. Expected (height, width, "
-                f"channels). Received: input_shape={input_shape!r}"
-            )
-        # Numbers of NumPy would wrap around, and not go into JSON.
-        low, high = np.asarray(input_range).tolist()
-        if not low < high:
-            raise ValueError(
-                "Invalid value for argument `input_range`. Expected (lowest, "
-                f"highest). Received: input_range={input_range!r}"
+                "Expected `encoder_weights` to be None, 'imagenet' or a path. "
+                f"Received: encoder_weights={encoder_weights!r}"
             )
         if encoder_weights is not None and expansion != 6:
             raise ValueError(
                 "`encoder_weights` were trained with an expansion factor of 6. "
                 f"Received: expansion={expansion}. Leave `encoder_weights` out."
             )
-        policy = keras.dtype_policies.get(dtype)
+        try:
+            policy = keras.dtype_policies.get(dtype)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"Expected a dtype or dtype policy. Received: dtype={dtype!r} ({error})"
+            ) from error
         block = {
             "expansion": expansion,
             "batch_norm_momentum": batch_norm_momentum,
@@ -172,6 +209,7 @@ class PAMUNet(keras.Model):
                 strides,
                 padding="same",
                 use_bias=False,
+                data_format="channels_last",
                 dtype=policy,
                 name=name,
             )
@@ -227,7 +265,14 @@ class PAMUNet(keras.Model):
         # === Head ===
         x = conv(Conv2DTranspose, 16, 3, 2, "up_head")(x)
         x = batch_norm_relu(x, "up_head_bn")
-        x = Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
+        x = Conv2D(
+            num_classes,
+            3,
+            padding="same",
+            data_format="channels_last",
+            dtype="float32",
+            name="logits",
+        )(x)
         x = CropLike(dtype="float32", name="crop")(x, inputs)
         outputs = layers.Activation(activation, dtype="float32", name="mask")(x)
 
@@ -244,6 +289,7 @@ class PAMUNet(keras.Model):
         self.encoder_weights = encoder_weights
         self.activation = activation
         self.input_range = (low, high)
+        self.window = window
         self.batch_norm_momentum = batch_norm_momentum
 
         if encoder_weights is not None:
@@ -255,27 +301,90 @@ class PAMUNet(keras.Model):
             metrics=self.own_metrics(),
         )
 
+    # === Training and prediction ===
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        with first_batch.checked(self) as watch:
+            if isinstance(validation_data, tuple | list):
+                watch(*validation_data[:2])
+            else:
+                validation_data = watch(validation_data)
+            return super().fit(
+                watch(x, y, batch_size),
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                *args,
+                **kwargs,
+            )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        with first_batch.checked(self) as watch:
+            x = watch(x, y, batch_size)
+            return super().evaluate(x, y, batch_size, *args, **kwargs)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        with first_batch.checked(self) as watch:
+            x = watch(x, None, batch_size)
+            return super().predict(x, batch_size, *args, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        first_batch.check_batch(self, x, y)
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        first_batch.check_batch(self, x, y)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        first_batch.check_batch(self, x)
+        return super().predict_on_batch(x)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        # Keras' cross-entropies have a value for each pixel, and take no weight for
+        # each image beside it.
+        loss = self.loss
+        name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+        if sample_weight is not None and str(name).endswith("crossentropy"):
+            shape = sample_weight.shape
+            if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+                sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def make_train_function(self, force: bool = False) -> Any:
         self._build_optimizer()
         return super().make_train_function(force)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        self._build_optimizer()
-        super().save(*args, **kwargs)
-
-    def compile_from_config(self, config: dict) -> None:
-        # Keras saves what "auto" came to on the back end of then: without XLA on
-        # TensorFlow, where JAX is nine times slower without.
-        super().compile_from_config({**config, "jit_compile": "auto"})
-
-    def _build_optimizer(self):
-        """Makes the optimizer's variables, before anyone is caught without them.
-
-        Keras under TensorFlow makes them while it traces the first step, which it
-        then traces again; and it warns when it loads a model saved without them.
-        """
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
 
     def own_metrics(self) -> list[metrics.MaskMetric]:
         """New metrics that fit the output: Dice, IoU, recall and precision.
@@ -288,12 +397,24 @@ class PAMUNet(keras.Model):
         objects = list(range(1, self.num_classes))
         return [kind(threshold=None, target_class_ids=objects) for kind in kinds]
 
+    def _build_optimizer(self):
+        """Makes the optimizer's variables, before anyone is caught without them.
+
+        Keras under TensorFlow makes them while it traces the first step, which it
+        then traces again; and it warns when it loads a model saved without them.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+
     def _load_encoder(self, weights):
         """Copies the weights of Keras Applications' MobileNetV2."""
         try:
-            source = keras.applications.MobileNetV2(
-                input_shape=(224, 224, 3), include_top=False, weights=weights
-            )
+            if weights != "imagenet":
+                check_weights(weights)
+            with channels_last():
+                source = keras.applications.MobileNetV2(
+                    input_shape=(224, 224, 3), include_top=False, weights=weights
+                )
         except Exception as error:  # Of a download there comes no other kind.
             raise ValueError(
                 "Invalid value for argument `encoder_weights`. Expected 'imagenet' "
@@ -325,6 +446,137 @@ class PAMUNet(keras.Model):
                 values = [(3 / channels * mean).repeat(channels, axis=2)]
             ours.set_weights(values)
 
+    # === Files ===
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._build_optimizer()
+        super().save(*args, **kwargs)
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the model for other programs.
+
+        Args:
+            filepath: the file or folder.
+            format: `"onnx"` as `keras_pamunet.export.export` writes it, which also
+                compares; and what else `keras.Model.export` offers.
+            verbose: as Keras takes it.
+            input_signature: the same. With `"onnx"` only its batch counts.
+            **kwargs: the same, other than with `"onnx"`.
+
+        Raises:
+            ModuleNotFoundError: if a requirement is not installed.
+            OSError: if the file cannot be written.
+            ValueError: if the model cannot be converted, or for arguments that the
+                format does not take.
+        """
+        if format != "onnx":
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if kwargs:
+            raise ValueError(
+                f"Expected no other arguments with format='onnx'. Received: {kwargs}"
+            )
+        # ONNX has no operation for attention as it is trained.
+        shape = input_signature[0].shape if input_signature else self.input_shape
+        write_onnx(self.adapted(input_shape=shape[1:]), filepath, shape[0])
+
+    def load_weights(
+        self, filepath: str | Path, skip_mismatch: bool = False, **kwargs: Any
+    ) -> None:
+        """Loads weights, of a model that differs in size, name or dtype at most.
+
+        Args:
+            filepath: a `.weights.h5` file, or another that Keras takes.
+            skip_mismatch: whether to leave out what does not fit.
+            **kwargs: as Keras takes them.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged, or of a model of another
+                architecture: not even where all shapes fit.
+        """
+        if not str(filepath).endswith(".h5"):
+            super().load_weights(filepath, skip_mismatch, **kwargs)
+            return
+        held = check_weights(filepath)
+        if not skip_mismatch:
+            self.check_fits(held["layers"], filepath)
+        if "optimizer" not in held:
+            kwargs.setdefault("objects_to_skip", [self.optimizer])
+        super().load_weights(filepath, skip_mismatch, **kwargs)
+
+    def check_fits(self, shapes: Counter, path: str | Path) -> None:
+        """Makes sure that a file has the model's weights, and no others.
+
+        Args:
+            shapes: of the layers' arrays, see `keras_pamunet.model_files`.
+            path: of the file, for the error.
+
+        Raises:
+            ValueError: if the shapes are not those of the model's weights.
+        """
+        ours = Counter(tuple(weight.shape) for weight in self.weights)
+        if ours != shapes:
+            raise ValueError(
+                f"Expected the weights of this {type(self).__name__}, "
+                f"{ours.total()} arrays. Received: {path} with {shapes.total()}, of "
+                f"which {(shapes - ours).total()} have other shapes."
+            )
+
+    def save_own_variables(self, store: Any) -> None:
+        # Weights fit networks of several kinds: what the file holds is said in it.
+        text = json.dumps(self._architecture())
+        store["architecture"] = np.frombuffer(text.encode(), "uint8")
+
+    def load_own_variables(self, store: Any) -> None:
+        if "architecture" not in set(store.keys()):
+            return  # A file of before.
+        try:
+            held = json.loads(np.asarray(store["architecture"]).tobytes())
+        except (ValueError, RecursionError):
+            held = None
+        ours = json.loads(json.dumps(self._architecture()))
+        if not isinstance(held, dict):
+            raise ValueError("The file's record of its architecture was altered.")
+        for name in sorted({*ours, *held}):
+            if ours.get(name) != held.get(name):
+                raise ValueError(
+                    "Expected the weights of a model of the same architecture. "
+                    f"Received: weights for {name}={held.get(name)!r}, and a model of "
+                    f"{name}={ours.get(name)!r}"
+                )
+
+    def _architecture(self):
+        """What the weights depend on: all but size, dtype, name and training."""
+        return {
+            "channels": self.input_shape[-1],
+            "num_classes": self.num_classes,
+            "expansion": self.expansion,
+            "attention": self.attention,
+            "score_activation": self.score_activation
+            or DEFAULT_SCORES.get(self.attention),
+            "key_stride": self.key_stride,
+            "activation": self.activation,
+            "input_range": self.input_range,
+            "window": self.window,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the model predicts by: its configuration and weights."""
+        config = {**self._architecture(), "shape": self.input_shape[1:]}
+        config["dtype"] = self.dtype_policy.name
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+        for weight in self.weights:
+            digest.update(ops.convert_to_numpy(weight).tobytes())
+        return digest.hexdigest()
+
     def get_config(self) -> dict:
         return {
             "input_shape": self.input_shape[1:],
@@ -338,11 +590,42 @@ class PAMUNet(keras.Model):
             "encoder_weights": None,
             "activation": self.activation,
             "input_range": self.input_range,
+            "window": self.window,
             "batch_norm_momentum": self.batch_norm_momentum,
             "name": self.name,
             "trainable": self.trainable,
+            "frozen": [x for x, layer in _parts(self) if not layer.trainable],
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PAMUNet":
+        """Makes a model as `get_config` describes it. Reads no other file.
+
+        Raises:
+            ValueError: for arguments that are unknown or out of their domain.
+        """
+        # Whatever a file says: a model is made of itself alone.
+        config = {**config, "encoder_weights": None}
+        frozen = config.pop("frozen", [])
+        try:
+            model = cls(**config)
+        except TypeError as error:
+            raise ValueError(f"Expected arguments of {cls.__name__}: {error}") from None
+        model._freeze(frozen)
+        return model
+
+    def _freeze(self, names):
+        """Has these layers, and no others, keep their weights in training."""
+        if not isinstance(names, list | tuple):
+            raise ValueError(f"Expected a list of names as `frozen`. Received: {names}")
+        for name, layer in _parts(self):
+            layer.trainable = name not in names
+
+    def compile_from_config(self, config: dict) -> None:
+        # Keras saves what "auto" came to on the back end of then: without XLA on
+        # TensorFlow, where JAX is nine times slower without.
+        super().compile_from_config({**config, "jit_compile": "auto"})
 
     presets = staticmethod(hub.presets)
 
@@ -367,9 +650,8 @@ class PAMUNet(keras.Model):
         """
         folder = hub.find(preset)
         config, _ = hub.read(folder)
-        config["encoder_weights"] = None  # No preset has a file read, or downloaded.
         try:
-            published = cls(**config)
+            published = cls.from_config(config)
             if load_weights:
                 published.load_weights(folder / hub.WEIGHTS)
         except (TypeError, ValueError, KeyError, OSError) as error:
@@ -377,7 +659,7 @@ class PAMUNet(keras.Model):
         if not arguments:
             return published
         if not load_weights:
-            return cls(**{**config, **arguments})
+            return cls(**{**config, "encoder_weights": None, **arguments})
         return published.adapted(**arguments)
 
     def adapted(self, **arguments: Any) -> "PAMUNet":
@@ -386,7 +668,7 @@ class PAMUNet(keras.Model):
         Args:
             **arguments: arguments of `PAMUNet` that shall differ. Layers whose shapes
                 they leave have the model's weights; the others start at random, and
-                a warning names them.
+                a warning names them. Layers that are frozen stay so.
 
         Raises:
             ValueError: for an invalid argument, see `PAMUNet`.
@@ -394,7 +676,10 @@ class PAMUNet(keras.Model):
         Warns:
             UserWarning: names the layers that start at random.
         """
-        model = type(self)(**{**self.get_config(), **arguments})
+        config = {**self.get_config(), **arguments}
+        frozen = config.pop("frozen")
+        model = type(self)(**config)
+        model._freeze(frozen)
         ours = {layer.name: layer for layer in self.layers}
         anew = []
         for layer in model.layers:
@@ -432,16 +717,21 @@ class PAMUNet(keras.Model):
             OSError: if it cannot be written.
         """
         config = self.get_config()
-        for name in ("name", "trainable", "dtype"):
+        for name in ("name", "trainable", "frozen", "dtype"):
             del config[name]
-        # A copy: with the weights of a trained model goes its optimizer's state.
         bare = type(self)(**config)
+        bare.optimizer = None  # Its state is no part of the preset.
         bare.set_weights(self.get_weights())
-        hub.write(Path(folder), config, bare.save_weights, metadata, card, half)
+        weights = to_weights_file(bare)
+        hub.write(Path(folder), config, weights, metadata, card, half)
 
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PAMUNet":
-        return cls(**config)
+
+def _parts(layer, prefix=""):
+    """All layers with weights in a model, the outer ones first, and their names."""
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        if inner.weights:
+            yield prefix + inner.name, inner
+            yield from _parts(inner, f"{prefix}{inner.name}/")
 
 
 def _check(name, value, expected):
@@ -450,3 +740,63 @@ def _check(name, value, expected):
             f"Invalid value for argument `{name}`. Expected one of {expected}. "
             f"Received: {name}={value!r}"
         )
+
+
+def _shape(shape):
+    """`(height, width, channels)` of plain numbers, height and width or None."""
+    sides = list(shape) if isinstance(shape, tuple | list) else []
+    sides = [-1 if x is not None and _plain(x) is None else x for x in sides]
+    limits = (MAX_SIDE, MAX_SIDE, MAX_CHANNELS)
+    if len(sides) != 3 or any(
+        not (isinstance(side, numbers.Integral) and 0 < side <= limit)
+        and not (side is None and limit == MAX_SIDE)
+        for side, limit in zip(sides, limits)
+    ):
+        raise ValueError(
+            "Invalid value for argument `input_shape`. Expected (height, width, "
+            f"channels), at most {limits}; height and width may be None. Received: "
+            f"input_shape={shape!r}"
+        )
+    return tuple(side if side is None else int(side) for side in sides)
+
+
+def _integer(name, value, largest):
+    plain = _plain(value)
+    if not isinstance(plain, int) or not 1 <= plain <= largest:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected an integer from 1 to "
+            f"{largest}. Received: {name}={value!r}"
+        )
+    return plain
+
+
+def _range(name, limits):
+    """`(lowest, highest)` in plain numbers: NumPy's wrap around, and are no JSON."""
+    values = limits.tolist() if isinstance(limits, np.ndarray) else limits
+    plain = [_plain(x) for x in values] if isinstance(values, tuple | list) else []
+    if None in plain or len(plain) != 2 or not plain[0] < plain[1]:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected (lowest, highest), two "
+            f"numbers. Received: {name}={limits!r}"
+        )
+    return tuple(plain)
+
+
+def _check_number(name, value, largest=math.inf):
+    plain = _plain(value)
+    if plain is None or not 0 <= plain <= largest:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected a number from 0 to "
+            f"{largest}. Received: {name}={value!r}"
+        )
+
+
+def _plain(value):
+    """A finite number as an int or a float of Python, and None for all else."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return None
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return plain if math.isfinite(plain) else None
+    except OverflowError:  # An integer of hundreds of digits.
+        return None

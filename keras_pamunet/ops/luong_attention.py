@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_pamunet.backend import fused
@@ -77,6 +78,12 @@ def luong_attention(
         query = ops.pad(query, padding)
         context = _portable_context(query, key, value, score_activation, block_size)
         return ops.cast(context[:, :queries], dtype), ops.zeros_like(context[:, 0, 0])
+    if keras.backend.backend() == "torch":
+        # Keras' custom gradients have one output there. PyTorch finds its own.
+        logits = ops.matmul(query, ops.swapaxes(key, 1, 2))
+        scores, _ = _activate(logits, score_activation)
+        context = ops.cast(ops.matmul(scores, value), dtype)
+        return context, ops.var(scores, axis=(1, 2))
     tokens = ops.cast(queries, "float32"), ops.cast(keys, "float32")
 
     def rows(x, block):

@@ -1,5 +1,6 @@
 """What every PAM-UNet must keep to."""
 
+import json
 import os
 import subprocess
 import sys
@@ -276,12 +277,78 @@ def test_grey_encoder_weights(rng, encoder):
         ({"input_range": (255, 0)}, r"input_range=\(255, 0\)"),
         ({"score_activation": "tanh"}, "score_activation='tanh'"),
         ({"encoder_weights": "none.weights.h5"}, "none.weights.h5"),
+        ({"encoder_weights": 1}, "encoder_weights=1"),
+        ({"input_range": (0, 1, 2)}, "input_range="),
+        ({"input_range": (0, float("nan"))}, "input_range="),
+        ({"input_range": ("0", "1")}, "input_range="),
+        ({"input_range": (False, True)}, "input_range="),
+        ({"input_range": 255}, "input_range=255"),
+        ({"input_range": (0, 10**400)}, "input_range="),
+        ({"window": (250, -200)}, "window="),
+        ({"window": (-200,)}, "window="),
+        ({"window": (-200, 250), "input_range": (-200, 250)}, "only with input_range"),
+        ({"num_classes": 257}, "num_classes=257"),
+        ({"num_classes": 0}, "num_classes=0"),
+        ({"num_classes": True}, "num_classes=True"),
+        ({"num_classes": 2.0}, "num_classes=2.0"),
+        ({"num_classes": None}, "num_classes=None"),
+        ({"num_classes": [1]}, "num_classes="),
+        ({"expansion": 65}, "expansion=65"),
+        ({"expansion": "6"}, "expansion='6'"),
+        ({"key_stride": 0}, "key_stride=0"),
+        ({"key_stride": True}, "key_stride=True"),
+        ({"input_shape": (32, 32, 4097)}, "input_shape="),
+        ({"input_shape": (32, 2**17, 3)}, "input_shape="),
+        ({"input_shape": (32, 32, None)}, "input_shape="),
+        ({"input_shape": (32, True, 3)}, "input_shape="),
+        ({"input_shape": "abc"}, "input_shape='abc'"),
+        ({"input_shape": None}, "input_shape=None"),
+        ({"attention": ["luong"]}, "attention="),
+        ({"attention_regularization": -1}, "attention_regularization=-1"),
+        ({"attention_regularization": "0"}, "attention_regularization='0'"),
+        ({"batch_norm_momentum": 1.5}, "batch_norm_momentum=1.5"),
+        ({"batch_norm_momentum": float("nan")}, "batch_norm_momentum=nan"),
+        ({"score_activation": 3}, "score_activation=3"),
+        ({"name": 3}, "name=3"),
+        ({"trainable": "no"}, "trainable='no'"),
+        ({"dtype": "float31"}, "dtype='float31'"),
+        ({"dtype": ["float32"]}, "dtype="),
         ({"encoder_weights": "imagenet", "expansion": 4}, "expansion=4"),
     ],
 )
 def test_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         PAMUNet(**{"input_shape": (32, 32, 3), **arguments})
+
+
+def test_window():
+    """It is kept wherever the model goes, and is none in what was saved before."""
+    model = PAMUNet((32, 32, 1), expansion=1, attention=None, window=(-200, 250.0))
+    config = model.get_config()
+    assert config["window"] == (-200, 250)
+    assert PAMUNet.from_config(json.loads(json.dumps(config))).window == (-200, 250)
+    del config["window"]
+    assert PAMUNet.from_config(config).window is None
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_image_weights_with_a_loss_of_pixels(rng, shape):
+    """As the weighted mean of the images' losses."""
+    model = PAMUNet((32, 32, 3), expansion=1, attention=None)
+    truth = (rng.random((3, 32, 32, 1)) > 0.5).astype("float32")
+    found = rng.uniform(0.1, 0.9, truth.shape).astype("float32")
+    weights = np.float32([1, 0, 3])
+    crossentropy = -np.log(np.where(truth > 0, found, 1 - found)).mean((1, 2, 3))
+    expected = (crossentropy * weights).mean()
+    for loss in ("binary_crossentropy", keras.losses.BinaryCrossentropy()):
+        model.compile(loss=loss)
+        ours = model.compute_loss(
+            None,
+            *map(keras.ops.convert_to_tensor, (truth, found, weights.reshape(shape))),
+        )
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(ours), expected, rtol=1e-5
+        )
 
 
 def test_frozen_layers_stay(rng):

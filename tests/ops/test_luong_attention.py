@@ -74,6 +74,8 @@ def by_xla(function):
         import jax
 
         return jax.jit(function)
+    if keras.backend.backend() == "torch":
+        return function
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True)
@@ -99,7 +101,8 @@ def test_gradients(rng, score_activation):
     weight = rng.normal(size=(2, 30, 5)).astype("float32")
 
     def total(context, variance):
-        return ops.sum(context * weight) + ops.sum(variance * np.float32([50, -80]))
+        weighted = ops.multiply(variance, np.float32([50, -80]))
+        return ops.sum(ops.multiply(context, weight)) + ops.sum(weighted)
 
     def ours(query, key, value):
         return total(*luong_attention(query, key, value, score_activation, None, 7))
@@ -161,6 +164,9 @@ print(-peak(1024) + peak(16_384))
 """
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="PyTorch holds all the scores"
+)
 def test_memory_is_linear():
     """The map of 16,384 tokens takes 1024 MiB, and its gradient again as much."""
     done = subprocess.run(
