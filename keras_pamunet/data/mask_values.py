@@ -8,11 +8,11 @@ from keras_pamunet.data.pairs import some
 
 # Of a mask of one object: the least value of its brightest pixel, where not 0 and 1.
 BRIGHT = 192
-# Shares of the pixels. A soft edge lies between the two values; a third label has
-# areas of one value, which neither a soft edge nor the noise of JPEG has.
+# Share of the pixels that a soft edge between the two values may take. A third label
+# has areas of one value, which neither soft edges nor the noise of JPEG have.
 SOFT_EDGE = 0.05
 THIRD_LABEL = 0.001
-# The same where so few values lie between that they may be labels.
+# So few further values may be labels: no area, and fewer pixels unless at an edge.
 FEW_VALUES, FEW_PIXELS = 4, 0.01
 
 
@@ -95,14 +95,16 @@ def split_in_two(grey: np.ndarray, lossy: bool = False) -> np.ndarray:
         raise _unfit(f"{expected}, and 0 and 255 in a lossy format", grey)
     if not (low >= 0 and BRIGHT <= top < np.inf):
         raise _unfit(expected, grey)
-    third = (values != top) & (values != (low if low <= 3 else 0))
+    low = low if low <= 3 else 0
+    third = (values != low) & (values != top)
     between = (values >= top / 4) & (values < 3 * top / 4)
-    size = grey.size
     if third.sum() <= FEW_VALUES:
-        fit = counts[third].sum() <= FEW_PIXELS * size
+        most = SOFT_EDGE if between[third].all() else FEW_PIXELS
+        fit = counts[third].sum() <= most * grey.size
+        fit = fit and not _flat_pixels(grey, low, top)
     else:
-        fit = counts[between].sum() <= SOFT_EDGE * size
-        fit = fit and _flat_pixels(grey, 1, top - 1) <= THIRD_LABEL * size
+        fit = counts[between].sum() <= SOFT_EDGE * grey.size
+        fit = fit and _flat_pixels(grey, 1, top - 1) <= THIRD_LABEL * grey.size
     if not fit:
         raise _unfit(expected, grey)
     return (grey > top / 2).astype("uint8")

@@ -365,6 +365,25 @@ def test_masks_of_one_object(tmp_path, mask, draw, suffix):
     equal(read_mask(tmp_path / f"a.{suffix}"), mask)
 
 
+def test_mask_of_half_the_size(tmp_path):
+    """Of five values: 0, 64, 128, 191 and 255."""
+    large = np.zeros((80, 120), "uint8")
+    large[11:31, 11:41] = 255
+    small = cv2.resize(large, (60, 40), interpolation=cv2.INTER_AREA)
+    Image.fromarray(small).save(tmp_path / "a.png")
+    covered = large.reshape(40, 2, 60, 2).mean(axis=(1, 3)) / 255
+    equal(read_mask(tmp_path / "a.png"), (covered >= 0.5).astype("uint8"))
+
+
+def test_small_third_label(tmp_path, mask):
+    """A lesion of few pixels is no soft edge."""
+    labels = 255 * mask
+    labels[20:24, 30:35] = 128
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"3 values \(0, 128, 255\)"):
+        read_mask(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("quality", [50, 75, 95])
 def test_masks_with_noise(tmp_path, quality):
     """JPEG, the same pixels in PNG, and those resized with soft edges."""
