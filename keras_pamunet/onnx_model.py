@@ -53,7 +53,7 @@ class OnnxModel:
     Attributes:
         input_shape: `(batch, height, width, channels)`, `None` where any will do.
         num_classes, activation, input_range, window: see `keras_pamunet.PAMUNet`.
-        name: the path.
+        origin: the path.
         fingerprint: SHA-256 of the file, without the one that it holds of itself.
 
     Raises:
@@ -71,7 +71,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | Path, threads: int = 0):
-        self.name = str(path)
+        self.origin = str(path)
         content = _read(path)
         self.fingerprint, sealed = _check_seal(content, path)
         keep_traces_here()

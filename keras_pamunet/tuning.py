@@ -261,9 +261,13 @@ def _open_runs(oracle, hypermodel, output):
     """The trials, with those of a search that was interrupted."""
     folder = output / TRIALS
     try:
-        return _Runs(
+        runs = _Runs(
             oracle, hypermodel, directory=output.resolve(), project_name=TRIALS
         )
+        for trial in oracle.trials.values():
+            _row(trial, hypermodel, 0)
+            float(trial.score or 0)
+        return runs
     except OSError:
         raise
     except Exception as error:  # Whatever KerasTuner makes of a damaged file.

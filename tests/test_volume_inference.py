@@ -39,6 +39,8 @@ class Brightness:
         self.activation = activation
         self.input_range = input_range
         self.window = window
+        self.origin = f"brightness of {channels} channels, {activation}"
+        self.fingerprint = f"{self.origin}, {input_range}"
 
     def predict_on_batch(self, images):
         assert images.shape[1:] == self.input_shape[1:]
@@ -175,14 +177,13 @@ def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
         masks = tmp_path / str(seeing_hu.input_range)
         with pytest.raises(ValueError, match="(?s)1 of 2 .*plus.nii: .*in HU"):
             predict_volumes(seeing_hu, scans, masks, progress=False)
-        assert [path.name for path in masks.iterdir()] == ["right.nii"]
+        assert [path.name for path in masks.glob("*.nii")] == ["right.nii"]
     stored = Brightness(input_range=(0, 4095))
     assert predict_volume(scans / "plus.nii", stored).shape == SHAPE
 
 
 def test_network(hu, tmp_path, monkeypatch):
     """One of Keras, from memory and from its file."""
-    monkeypatch.setattr(PAMUNet, "window", None, raising=False)
     keras.utils.set_random_seed(0)
     network = PAMUNet((32, 32, 1), expansion=1)
     # Pronounced masks: half the pixels, and none of them close to the threshold.
@@ -269,7 +270,7 @@ def test_damaged_headers(tmp_path, scans, hu, model):
         (scans / name).write_bytes(damaged)
     with pytest.raises(ValueError, match="(?s)3 of 5.*b.nii.gz.*offset.*size"):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
-    found = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    found = sorted(path.name for path in (tmp_path / "masks").glob("*.nii*"))
     assert found == ["a.nii", "c.nii.gz"]
 
 
@@ -278,9 +279,15 @@ def test_one_file(tmp_path, scans, model):
     assert predict_volumes(model, source, mask, progress=False) == ([mask], [])
     assert_lies_on(nibabel.load(mask), nibabel.load(source))
     before = mask.read_bytes()
-    with pytest.raises(FileExistsError, match="mask.nii.gz, which exists.*--overwrite"):
-        predict_volumes(model, source, mask, progress=False)
+    assert predict_volumes(model, source, mask, progress=False) == ([], [mask])
+    for other, options in ((scans / "b.nii.gz", {}), (source, {"flips": False})):
+        with pytest.raises(ValueError, match="mask.nii.gz, made .*--overwrite"):
+            predict_volumes(model, other, mask, progress=False, **options)
     assert mask.read_bytes() == before
+    overwritten = predict_volumes(
+        model, source, mask, overwrite=True, progress=False, flips=False
+    )
+    assert overwritten == ([mask], []) and mask.read_bytes() != before
     for output in (scans, source):
         with pytest.raises(ValueError, match="another place.*a.nii, a volume"):
             predict_volumes(model, source, output, overwrite=True, progress=False)

@@ -7,6 +7,7 @@ import keras
 from keras_pamunet import hub
 from keras_pamunet.model_files import read_archive
 from keras_pamunet.models.pamunet import PAMUNet
+from keras_pamunet.run_folder import MODEL, check_model
 
 
 def load_model(model: str | Path) -> PAMUNet:
@@ -16,11 +17,21 @@ def load_model(model: str | Path) -> PAMUNet:
         model: a `.keras` file, a run folder or a preset (see `PAMUNet.from_preset`).
 
     Raises:
-        ValueError: if it is none of these, or the file is damaged.
+        ValueError: if it is none of these, or the file is damaged or, in a run folder,
+            not the one that the run wrote.
     """
-    for file in (Path(model), Path(model, "model.keras")):
-        if file.suffix == ".keras" and file.exists() and not file.is_dir():
-            return load_file(file, PAMUNet)
+    network = _load(model)
+    network.origin = str(model)
+    return network
+
+
+def _load(model):
+    path = Path(model)
+    if (path / MODEL).exists():
+        check_model(path)
+        return load_file(path / MODEL, PAMUNet)
+    if path.suffix == ".keras" and path.exists() and not path.is_dir():
+        return load_file(path, PAMUNet)
     try:
         folder = hub.find(model)
     except ValueError as error:

@@ -130,6 +130,9 @@ class PAMUNet(keras.Model):
           arXiv 2405.01503, Fig. 2 and eqs. 1-8.
     """
 
+    # Where it was loaded from, for messages and records.
+    origin = "a model in memory"
+
     def __init__(
         self,
         input_shape: tuple[int | None, int | None, int] = (128, 128, 3),
