@@ -211,6 +211,11 @@ def _where_opaque(grey, opacity):
         return grey
     seen = grey[opacity > 0]
     if (seen == seen[0]).all():  # A mask that is all in its transparency.
+        if grey.any() and not seen[0]:
+            raise ValueError(
+                "Expected a bright or an opaque object. Received: black pixels and "
+                "bright transparent ones, of which either may be the object"
+            )
         return opacity
     return np.rint(grey.astype("float64") * opacity / highest).astype(grey.dtype)
 

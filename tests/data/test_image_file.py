@@ -442,6 +442,9 @@ def test_masks_that_cannot_be_told(tmp_path, mask):
     Image.fromarray(np.dstack([255 * mask] * 3 + [0 * mask])).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="only transparent"):
         read_mask(tmp_path / "a.png")
+    Image.fromarray(255 * mask).save(tmp_path / "a.png", transparency=255)
+    with pytest.raises(ValueError, match="either may be the object"):
+        read_mask(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", -mask.astype("int8"), photometric="minisblack")
     with pytest.raises(ValueError, match="two values"):
         read_mask(tmp_path / "a.tif")
