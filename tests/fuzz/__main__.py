@@ -5,11 +5,7 @@ import os
 import sys
 
 from tests.fuzz.runner import causes, run, table
-
-KINDS = (
-    *("runs", "models", "presets", "searches", "volumes"),
-    *("images", "masks", "splits", "onnx", "records"),
-)
+from tests.fuzz.targets import KINDS
 
 
 def main() -> int:

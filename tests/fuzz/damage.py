@@ -4,7 +4,6 @@ import io
 import json
 import struct
 import zipfile
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -52,7 +51,9 @@ def damage_bytes(rng: np.random.Generator, data: bytes) -> bytes:
         elif how == 4:
             number = NUMBERS[rng.integers(len(NUMBERS))]
             size = int(rng.choice([1, 2, 4, 8]))
-            number = (number % 2 ** (8 * size)).to_bytes(size, rng.choice(["little", "big"]))
+            number = (number % 2 ** (8 * size)).to_bytes(
+                size, rng.choice(["little", "big"])
+            )
             data[at : at + size] = number
         elif how == 5:
             data[at : at + 4] = struct.pack("<f", FLOATS[rng.integers(len(FLOATS))])
@@ -147,7 +148,11 @@ def replace_member(data: bytes, name: str, content: bytes) -> bytes:
 def damage_directory(rng: np.random.Generator, data: bytes) -> bytes:
     """A zip archive with a byte of its directory changed: encryption, sizes, method."""
     data = bytearray(data)
-    entries = [data.rfind(b"PK\x01\x02"), data.find(b"PK\x01\x02"), data.rfind(b"PK\5\6")]
+    entries = [
+        data.rfind(b"PK\x01\x02"),
+        data.find(b"PK\x01\x02"),
+        data.rfind(b"PK\5\6"),
+    ]
     at = entries[rng.integers(3)] + int(rng.integers(4, 46))
     data[min(at, len(data) - 1)] ^= 1 << rng.integers(8)
     return bytes(data)

@@ -19,7 +19,10 @@ from pathlib import Path
 PARTS = ("right", "clear error")
 BAD = ("traceback", "silent wrong", "hang", "memory", "crash", "program")
 SECONDS_A_TRY = 30
-MEMORY = 2 * 2**30
+# Bytes at which a process is stopped; the judge counts from 2 GiB for the call alone.
+MEMORY = 6 * 2**30
+# Bytes after which a process has done enough: other readers may leak.
+ENOUGH = 2**30
 START = 300  # Seconds for the seeds of a kind, among them a training.
 
 
@@ -57,7 +60,10 @@ class Worker:
         self.process.stdin.write(f"{number}\n")
         self.process.stdin.flush()
         column, text = self._answer(SECONDS_A_TRY)
-        if column in ("hang", "memory", "crash"):
+        if (
+            column in ("hang", "memory", "crash")
+            or _resident(self.process.pid) > ENOUGH
+        ):
             self.close()
         return column, text
 
@@ -86,7 +92,9 @@ class Worker:
         column, text = self._answer(START)
         if column != "ready":
             self.close()
-            raise RuntimeError(f"Cannot start {' '.join(self.command)}: {column} {text}")
+            raise RuntimeError(
+                f"Cannot start {' '.join(self.command)}: {column} {text}"
+            )
 
     def _answer(self, seconds):
         end = time.monotonic() + seconds
@@ -95,7 +103,7 @@ class Worker:
                 line = self.process.stdout.readline()
                 if not line:
                     return "crash", self._last_words()
-                return (line.strip(), "") if line == "ready\n" else tuple(json.loads(line))
+                return tuple(json.loads(line))
             if (size := _resident(self.process.pid)) > MEMORY:
                 return "memory", f"{size / 2**30:.1f} GiB"
         return "hang", f"over {seconds} s"
@@ -172,7 +180,11 @@ def causes(report: Report, seed: int) -> Iterator[str]:
     for finding in report.findings:
         text = " ".join(finding.text.split())
         # Numbers differ where the cause does not.
-        key = finding.kind, finding.column, re.sub(r"\b0?x?[0-9a-f]*\d\S*", "#", text)[:90]
+        key = (
+            finding.kind,
+            finding.column,
+            re.sub(r"\b0?x?[0-9a-f]*\d\S*", "#", text)[:90],
+        )
         groups.setdefault(key, []).append((finding.number, text))
     for (kind, column, _), found in sorted(groups.items(), key=lambda x: -len(x[1])):
         number, text = found[0]

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import nibabel
 import numpy as np
-import onnx
 import tifffile
 from onnx import TensorProto, helper
 from PIL import Image
@@ -50,7 +49,9 @@ def images() -> dict[str, bytes]:
         "colour.bmp": _saved(colour, "bmp"),
         "palette.bmp": _saved(colour.quantize(5), "bmp"),
         "colour.webp": _saved(colour, "webp", lossless=True),
-        "pages.tif": _tiff(np.stack(3 * [_pixels("uint8", 1)]), photometric="minisblack"),
+        "pages.tif": _tiff(
+            np.stack(3 * [_pixels("uint8", 1)]), photometric="minisblack"
+        ),
         # Formats that are none of the package's, under a name that is.
         "eps.png": _saved(colour, "eps"),
         "gif.jpg": _saved(colour, "gif"),
@@ -74,7 +75,7 @@ def masks() -> tuple[np.ndarray, dict[str, bytes]]:
     alpha = Image.merge("LA", [Image.new("L", grey.size, 255), grey])
     palette = Image.fromarray(1 - truth).convert("P")
     palette.putpalette([255, 255, 255, 0, 0, 0])
-    half = Image.fromarray((65535 * truth.astype("uint16")))
+    half = Image.fromarray(65535 * truth.astype("uint16"))
     return truth, {
         "grey.png": _saved(grey, "png"),
         "labels.png": _saved(Image.fromarray(truth), "png"),
@@ -100,7 +101,9 @@ def volumes() -> dict[str, bytes]:
     """NIfTI files of 6 x 5 x 4 voxels, uncompressed, of all kinds of header."""
     rng = np.random.default_rng(0)
     hu = rng.integers(-1000, 1000, (6, 5, 4))
-    affine = np.array([[0, -0.8, 0, 9], [0.7, 0, 0, -4], [0, 0, -2.5, 30], [0, 0, 0, 1]])
+    affine = np.array(
+        [[0, -0.8, 0, 9], [0.7, 0, 0, -4], [0, 0, -2.5, 30], [0, 0, 0, 1]]
+    )
     found = {}
     for name, kind, dtype, endian in (
         ("int16", nibabel.Nifti1Image, "int16", "<"),
@@ -121,8 +124,8 @@ def volumes() -> dict[str, bytes]:
 
 
 def onnx_model() -> bytes:
-    """The smallest network with what `OnnxModel` asks for, signed if it can be."""
-    from keras_pamunet import onnx_model as package
+    """The smallest network with what `OnnxModel` asks for."""
+    from keras_pamunet.onnx_model import METADATA, seal
 
     shape = ["batch", "height", "width", 3]
     weights = np.array([[0.01], [-0.02], [0.005]], "float32")
@@ -139,8 +142,9 @@ def onnx_model() -> bytes:
     opset = helper.make_opsetid("", 15)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
     held = {"num_classes": 1, "activation": "sigmoid", "input_range": [0, 255]}
-    helper.set_model_props(model, {package.METADATA: json.dumps(held)})
-    return model.SerializeToString()
+    held["sealed"] = True
+    helper.set_model_props(model, {METADATA: json.dumps(held)})
+    return seal(model.SerializeToString())
 
 
 def data_set(root: Path, count: int = 4) -> None:

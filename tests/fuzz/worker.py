@@ -2,7 +2,6 @@
 
 import faulthandler
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -21,7 +20,6 @@ def main(kind: str, seed: int, root: Path) -> None:
     faulthandler.enable()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # What libraries print is no answer.
-    logging.disable()
     from tests.fuzz.targets import KINDS
 
     attempt = KINDS[kind](root)
@@ -33,7 +31,7 @@ def main(kind: str, seed: int, root: Path) -> None:
             raise PermissionError("No program is started and no host is asked here.")
 
     sys.addaudithook(watch)
-    print("ready", file=answers)
+    print(json.dumps(["ready", ""]), file=answers)
     for line in sys.stdin:
         number = int(line)
         rng = np.random.default_rng([seed, number, *kind.encode()])

@@ -43,7 +43,9 @@ def masks(folder: Path) -> None:
     data = folder.parent / "data"
     if not data.exists():
         seeds.data_set(data)
-    predict(Stub(), data / "images", folder, overlay=True, overwrite=True, progress=False)
+    predict(
+        Stub(), data / "images", folder, overlay=True, overwrite=True, progress=False
+    )
 
 
 def volumes(folder: Path) -> None:
