@@ -15,15 +15,15 @@ from tests.fuzz.writers import WRITERS
 
 # Tries that take a few seconds. `make fuzz` goes on for as long as one likes.
 TRIES = {
-    "runs": 200,
+    "runs": 150,
     "models": 12,
     "presets": 25,
     "searches": 40,
-    "volumes": 1000,
-    "images": 1000,
-    "masks": 1000,
-    "splits": 1000,
-    "onnx": 1000,
+    "volumes": 800,
+    "images": 800,
+    "masks": 800,
+    "splits": 500,
+    "onnx": 800,
     "records": 200,
 }
 

@@ -22,7 +22,8 @@ from tests.fuzz.targets import Stub
 
 
 def split(folder: Path) -> None:
-    save_split(folder / "split.json", {"train": [f"case-{i}" for i in range(999)]})
+    names = {"train": [f"case-{i}" for i in range(999)]}
+    save_split(folder / "split.json", names, overwrite=True)
 
 
 def sheet(folder: Path) -> None:
@@ -53,7 +54,8 @@ def volumes(folder: Path) -> None:
     if not ct.exists():
         hu = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 9), "int16")
         nibabel.Nifti1Image(hu, np.eye(4)).to_filename(ct)
-    predict_volumes(Stub(), ct, folder, preview=True, overwrite=True, progress=False)
+    options = {"preview": True, "overwrite": True, "progress": False}
+    predict_volumes(Stub(), ct, folder, window="liver", **options)
 
 
 def run(folder: Path) -> None:
