@@ -22,7 +22,7 @@ SECONDS_A_TRY = 30
 # Bytes at which a process is stopped; the judge counts from 2 GiB for the call alone.
 MEMORY = 6 * 2**30
 # Bytes after which a process has done enough: other readers may leak.
-ENOUGH = 2**30
+ENOUGH = 3 * 2**30
 START = 300  # Seconds for the seeds of a kind, among them a training.
 
 
