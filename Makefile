@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench fuzz
 
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
@@ -28,6 +28,12 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/exported.py --short
 	$(if $(DATA),$(BIN)/python benchmarks/input_pipeline.py $(DATA))
 	$(if $(KERAS_PAMUNET_DATA),$(BIN)/python benchmarks/prepare_volume.py)
+
+# Damaged files, for as long as one likes; docs/reliability.md says what is tried.
+SECONDS ?= 60
+SEED ?= 0
+fuzz: .venv/dev
+	KERAS_BACKEND=tensorflow $(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 .venv/demo: setup.py pyproject.toml
 	$(PYTHON) -m venv .venv
