@@ -8,7 +8,9 @@ import io
 import itertools
 import logging
 import math
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -62,6 +64,11 @@ _COMPRESSIONS = {
     tifffile.COMPRESSION.LZMA,
     tifffile.COMPRESSION.ZSTD,
 }
+_BITS = (
+    tifffile.COMPRESSION.CCITTRLE,
+    tifffile.COMPRESSION.CCITT_T4,
+    tifffile.COMPRESSION.CCITT_T6,
+)
 _ALPHA = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
 
 # What tifffile has to say about damaged files comes as an error, or not at all.
@@ -222,7 +229,7 @@ def _is_lossy_webp(file: BinaryIO):
 
 
 def _tiff(file):
-    with tifffile.TiffFile(file) as tiff:
+    with _complaints_are_errors(), tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         _check_single(_count_images(tiff))
         _check_tiff(page, file)
@@ -236,6 +243,22 @@ def _tiff(file):
     if orientation in _TURNS:
         pixels = _TURNS[orientation](pixels)
     return Picture(pixels, palette, alpha, lossy)
+
+
+@contextmanager
+def _complaints_are_errors():
+    """tifffile logs what is wrong with a file, and reads on without that tag."""
+    said, thread = [], threading.get_ident()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: record.thread == thread and said.append(record)
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+    if said:
+        raise ValueError(said[0].getMessage())
 
 
 def _count_images(tiff):
@@ -256,6 +279,12 @@ def _count_images(tiff):
 
 def _check_tiff(page, file):
     """Makes sure that a page can be decoded, in little memory and to the end."""
+    if 262 not in page.tags:
+        raise ValueError("Expected a tag PhotometricInterpretation. There is none.")
+    if page.tags.valueof(284, 1) not in (1, 2):
+        raise ValueError("its planar configuration is damaged.")
+    if page.compression in _BITS and page.bitspersample != 1:
+        raise ValueError("its compression is of one bit, and its pixels have more.")
     if page.compression not in _COMPRESSIONS:
         raise ValueError(
             f"its compression, {getattr(page.compression, 'name', page.compression)}, "

@@ -506,3 +506,26 @@ def test_check_range():
     for image, input_range, message in unfit:
         with pytest.raises(ValueError, match=message):
             check_range(image, input_range)
+
+
+@pytest.mark.parametrize(
+    ("tag", "at", "message"),
+    [
+        (339, 2, "data type"),  # How the 32 bits of a sample are to be read.
+        (262, 0, "PhotometricInterpretation"),  # Whether 0 is black.
+        (284, 8, "planar configuration"),
+    ],
+)
+def test_damaged_tiff_tags(tmp_path, rng, tag, at, message):
+    """What a TIFF says of its pixels is not guessed."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rng.random((9, 8), "float32"), metadata=None)
+    if tag == 284:
+        tifffile.imwrite(path, rng.integers(0, 9, (9, 8, 3), "uint8"), metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages.first.tags[tag].offset
+    content = bytearray(path.read_bytes())
+    content[offset + at : offset + at + 2] = struct.pack("<H", 60_000)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"Cannot read .*a.tif: .*{message}"):
+        read_image(path)
