@@ -166,7 +166,10 @@ def test_output_that_cannot_be_written(arguments):
 
 
 STOPPED = """
-import os, signal, sys, types
+import os, signal, sys
+
+# A shell's background jobs ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Swallowing:  # As an import of a back end may do.
     def find_spec(self, name, path=None, target=None):

@@ -238,10 +238,10 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     (scans / "b.nii.gz").write_bytes(before[scans / "c.nii.gz"])
     done = run(*command)
     assert done.exit_code == 0, done.output
-    assert "2 mask(s) were there" in done.output and "1 mask(s) in" in done.output
+    assert "2 mask(s) were there" in done.output and "1 new mask(s) in" in done.output
     assert (masks / "a.nii").read_text() == "an older mask"
     done = run(*command, "--overwrite")
-    assert "3 mask(s) in" in done.output and "were there" not in done.output
+    assert "3 new mask(s) in" in done.output and "were there" not in done.output
     assert nibabel.load(masks / "a.nii").shape == SHAPE
     assert (scans / "a.nii").read_bytes() == before[scans / "a.nii"]
 

@@ -315,7 +315,6 @@ class PAMUNet(keras.Model):
         callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        *args: Any,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         with first_batch.checked(self) as watch:
@@ -326,13 +325,12 @@ class PAMUNet(keras.Model):
             return super().fit(
                 watch(x, y, batch_size),
                 y,
-                batch_size,
-                epochs,
-                verbose,
-                callbacks,
-                validation_split,
-                validation_data,
-                *args,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
                 **kwargs,
             )
 
