@@ -7,11 +7,13 @@ BIN := .venv/bin
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
 
-# The tests of data and commands compute nothing on a back end: once is enough for them.
-# Under JAX most of the time is that of compiling.
+# These tests compute nothing, or little, on a back end: once is enough for them. Under JAX
+# most of the time is that of compiling.
+ONCE := tests/data tests/fuzz tests/test_cli.py tests/test_files.py \
+	tests/test_predictions.py tests/test_run_folder.py tests/test_surface.py
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -q
-	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q --ignore tests/data --ignore tests/test_cli.py --ignore tests/test_surface.py
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ONCE:%=--ignore %)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

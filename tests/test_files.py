@@ -117,6 +117,25 @@ def test_locked(tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+REPLACE = """
+import sys
+from pathlib import Path
+from keras_pamunet.files import replace_text
+
+for _ in range(300):
+    replace_text(Path(sys.argv[1]), sys.argv[2] * 5000)
+"""
+
+
+def test_two_processes(tmp_path):
+    """Neither takes the other's temporary file; the last one's content stays, whole."""
+    command = [sys.executable, "-c", REPLACE, tmp_path / "a"]
+    both = [subprocess.Popen([*command, letter]) for letter in "xy"]
+    assert [process.wait(100) for process in both] == [0, 0]
+    assert set((tmp_path / "a").read_text()) in ({"x"}, {"y"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_make_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="can be written. Received: .*file/a"):
