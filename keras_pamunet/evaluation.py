@@ -11,17 +11,16 @@ import keras
 import numpy as np
 import rich.progress
 from keras import ops
-from PIL import Image
 
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
-from keras_pamunet.analysis.figures import comparison, to_rgb
+from keras_pamunet.analysis.figures import comparison, to_rgb, write_picture
 from keras_pamunet.data import is_volumes, open_source, open_splits
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
 from keras_pamunet.data.value_range import check_range
-from keras_pamunet.files import read_json_object, write_json, written_aside
+from keras_pamunet.files import read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,
     predict_batch,
@@ -136,8 +135,7 @@ def evaluate(
                 f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
             )
             name = _file_name(rows[index]["name"])
-            with written_aside(folder / f"{rank + 1:03}_{name}") as new:
-                Image.fromarray(picture).save(new)
+            write_picture(picture, folder / f"{rank + 1:03}_{name}")
         write_json(record, result)
     return result
 

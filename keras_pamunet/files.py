@@ -190,4 +190,6 @@ def unwritable(path: Path, error: OSError) -> OSError:
     hint = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = " Make room there, or name another folder."
-    return OSError(f"Cannot write {path}: {error.strerror or error}.{hint}")
+    named = OSError(f"Cannot write {path}: {error.strerror or error}.{hint}")
+    named.errno = error.errno
+    return named

@@ -8,13 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 import rich.progress
-from PIL import Image
 
-from keras_pamunet.analysis.figures import outline, to_rgb
+from keras_pamunet.analysis.figures import outline, to_rgb, write_picture
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.image_file import fit_channels, image_files, read_image
 from keras_pamunet.data.value_range import check_range
-from keras_pamunet.files import make_folder, unwritable, written_aside
+from keras_pamunet.files import make_folder
 from keras_pamunet.predictions import Predictions
 
 # Errors of the disk, which the next image would meet again.
@@ -80,7 +79,8 @@ def predict(
             try:
                 _predict_file(model, path, mask, overlay, flips, predictions)
             except (ValueError, OSError) as error:
-                check_disk(error, mask)
+                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                    raise
                 problems.append(f"  {path}: {error}")
                 continue
             written.append(mask)
@@ -100,18 +100,10 @@ def _predict_file(model, path, mask, overlay, flips, predictions):
     labels = predict_image(model, image, flips)
     if overlay:  # Before the mask, which says that all is done.
         picture = outline(to_rgb(image, model.input_range), labels)
-        with written_aside(mask.with_name(f"{mask.stem}_overlay.png")) as new:
-            Image.fromarray(picture).save(new)
+        write_picture(picture, mask.with_name(f"{mask.stem}_overlay.png"))
     bright = 255 if model.activation == "sigmoid" else 1
-    with written_aside(mask) as new:
-        Image.fromarray(labels * bright).save(new)
-        predictions.confirm(mask)
-
-
-def check_disk(error: Exception, path: Path) -> None:
-    """Raises an error that names the path, if the disk is what fails."""
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        raise unwritable(path, error) from error
+    predictions.confirm(mask)
+    write_picture(labels * bright, mask)
 
 
 def _check_targets(files, output):

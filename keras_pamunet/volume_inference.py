@@ -8,10 +8,9 @@ from typing import Any
 import nibabel
 import numpy as np
 import rich.progress
-from PIL import Image
 from rich.markup import escape
 
-from keras_pamunet.analysis.figures import contact_sheet, to_rgb
+from keras_pamunet.analysis.figures import contact_sheet, to_rgb, write_picture
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import (
     UnfitVolume,
@@ -241,9 +240,8 @@ def _open(source, model, limits):
 def _write(volume, labels, target, limits, preview):
     try:
         if preview:  # Before the mask, which says that all is done.
-            picture = Image.fromarray(_preview(volume, labels, limits))
-            with written_aside(target.with_name(f"{nifti_stem(target)}.png")) as new:
-                picture.save(new)
+            preview = _preview(volume, labels, limits)
+            write_picture(preview, target.with_name(f"{nifti_stem(target)}.png"))
         with written_aside(target) as new:
             # nibabel makes other names of endings like .Nii.gz.
             ending = new.name[len(nifti_stem(new)) :].lower()

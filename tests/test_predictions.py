@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -163,3 +165,30 @@ def test_names_too_long_for_an_ending(images, tmp_path):
     with pytest.raises(ValueError, match="1 of 13 images.*\n.*aaa.*File name too long"):
         predict(Threshold(90), images, tmp_path / "masks", **arguments)
     assert len(list((tmp_path / "masks").glob("case ??.png"))) == 12
+
+
+FULL = """
+import resource, signal, sys
+from keras_pamunet.inference import predict
+from tests.test_predictions import Threshold
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+predict(Threshold(90), *sys.argv[1:3], overlay=True, progress=False)
+"""
+
+
+@pytest.mark.parametrize(("limit", "name"), [(9_000, "case 00_"), (100, "pred")])
+def test_full_disk(images, tmp_path, limit, name):
+    """The first image that meets it ends the work: the next would meet it, too."""
+    masks = tmp_path / "masks"
+    shutil.copy(images / "case 01.png", tmp_path / "large.png")
+    with Image.open(tmp_path / "large.png") as image:
+        image.resize((900, 900)).save(images / "case 00.png")
+    (images / "case 00.jpg").unlink()
+    command = [sys.executable, "-c", FULL, images, masks, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert f"OSError: Cannot write {masks}/{name}" in done.stderr
+    assert "File too large. Make room there" in done.stderr
+    assert not list(masks.glob("case*.png"))

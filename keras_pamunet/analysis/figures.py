@@ -64,7 +64,11 @@ def own_range(image: np.ndarray) -> tuple[float, float]:
 
 
 def write_picture(picture: np.ndarray, path: str | Path) -> None:
-    """Writes a picture, `(height, width, 3)` uint8, whole or not at all.
+    """Writes a picture or mask, whole or not at all.
+
+    Args:
+        picture: `(height, width, 3)` or `(height, width)` uint8.
+        path: where to. Folders on the way are made.
 
     Raises:
         ValueError: if the ending of `path` is none of `SUFFIXES`, or the picture has
