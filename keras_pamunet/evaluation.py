@@ -27,7 +27,9 @@ from keras_pamunet.inference import (
     predict_image,
     to_labels,
 )
-from keras_pamunet.run_folder import MODEL, read_config
+from keras_pamunet.run_folder import read_config, run_of
+
+SCORES = ("dice", "iou", "recall", "precision")
 
 
 def evaluate(
@@ -184,6 +186,25 @@ def _class_row(scores, names):
     }
 
 
+def is_summary(summary: Any) -> bool:
+    """Whether this is a summary as `evaluate` returns it, read from a file."""
+    rows = summary.get("classes") if isinstance(summary, dict) else None
+    return (
+        isinstance(rows, list)
+        and _holds(summary, (*SCORES, "pooled_dice", "n", "n_missed", "n_false"))
+        and all(
+            _holds(row, (*SCORES, "class", "n_with_truth", "n_missed", "n_false"))
+            for row in rows
+        )
+    )
+
+
+def _holds(row, names):
+    return isinstance(row, dict) and all(
+        name in row and isinstance(row[name], int | float | None) for name in names
+    )
+
+
 def _missed(score):
     return score["truth"] and score["dice"] == 0
 
@@ -219,7 +240,8 @@ def open_pairs(
         UserWarning: names pairs that are gone or new since the run, and says how many
             of the pairs the model was trained on.
     """
-    run = read_config(Path(path)) if Path(path, MODEL).is_file() else None
+    folder = run_of(Path(path))
+    run = folder and read_config(folder)
     own = run and run["settings"].get("data")
     if data is None and own is None:
         raise ValueError(f"Expected --data to score on. {path} is no run folder.")

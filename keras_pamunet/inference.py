@@ -67,7 +67,9 @@ def predict(
     masks = {output / f"{path.stem}.png": path for path in files}
     make_folder(output)
     predictions = Predictions(output, model, {"flips": flips})
-    kept = predictions.plan(masks, overwrite)
+    overlays = {x: x.with_name(f"{x.stem}_overlay.png") for x in masks if overlay}
+    kept = predictions.plan(masks, overwrite, overlays)
+    bright = 255 if model.activation == "sigmoid" else 1
     written, problems = [], []
     try:
         for mask, path in rich.progress.track(
@@ -77,7 +79,13 @@ def predict(
             transient=True,
         ):
             try:
-                _predict_file(model, path, mask, overlay, flips, predictions)
+                image = read_image(path)
+                labels = predict_image(model, image, flips)
+                if overlay:  # Before the mask, which says that all is done.
+                    picture = outline(to_rgb(image, model.input_range), labels)
+                    write_picture(picture, overlays[mask])
+                predictions.confirm(mask)
+                write_picture(labels * bright, mask)
             except (ValueError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                     raise
@@ -93,17 +101,6 @@ def predict(
             + "\n".join(problems)
         )
     return written, kept
-
-
-def _predict_file(model, path, mask, overlay, flips, predictions):
-    image = read_image(path)
-    labels = predict_image(model, image, flips)
-    if overlay:  # Before the mask, which says that all is done.
-        picture = outline(to_rgb(image, model.input_range), labels)
-        write_picture(picture, mask.with_name(f"{mask.stem}_overlay.png"))
-    bright = 255 if model.activation == "sigmoid" else 1
-    predictions.confirm(mask)
-    write_picture(labels * bright, mask)
 
 
 def _check_targets(files, output):

@@ -16,8 +16,9 @@ class Predictions:
     """The record `predictions.json` of a folder of masks.
 
     Its `"masks"` hold for each file name the input's path, size in bytes and SHA-256,
-    the model's name and fingerprint, and the settings. A mask is entered before it is
-    made, and only where none is yet: so what an entry says is true of its mask.
+    the name of the picture if one was drawn, where the model came from, its fingerprint
+    and the settings. A mask is entered before it is made, and only where none is yet:
+    so what an entry says is true of its mask.
 
     Args:
         folder: of the masks. It exists.
@@ -33,24 +34,35 @@ class Predictions:
             "settings": plain(settings),
         }
 
-    def plan(self, masks: Mapping[Path, Path], overwrite: bool = False) -> list[Path]:
+    def plan(
+        self,
+        masks: Mapping[Path, Path],
+        overwrite: bool = False,
+        pictures: Mapping[Path, Path] | None = None,
+    ) -> list[Path]:
         """Enters the masks that are to be made.
 
         Args:
             masks: the input of each mask.
             overwrite: whether masks that are there shall be made anew. They leave the
-                record until `add` enters them.
+                record until `add` enters them, and their pictures are removed.
+            pictures: the picture of each mask, if such are to be drawn.
 
         Returns:
             The masks that are there and are kept: made of the same input by the same
-            model with the same settings. With `overwrite` there are none.
+            model with the same settings, their pictures drawn. With `overwrite` there
+            are none.
 
         Raises:
             ValueError: names other masks that are there and what they were made of;
                 also if the record is damaged, or another process has it for long.
             OSError: if the record cannot be written.
         """
-        self._entries = {mask.name: self._entry(path) for mask, path in masks.items()}
+        pictures = pictures or {}
+        self._entries = {
+            mask.name: self._entry(path, pictures.get(mask))
+            for mask, path in masks.items()
+        }
         there = [mask for mask in masks if mask.exists()]
         with locked(self.path.parent, WAIT):
             record = self._read()
@@ -66,9 +78,16 @@ class Predictions:
                     f"{some(others)}. Write them anew (--overwrite), or name another "
                     "folder."
                 )
-            entries = self._entries | {mask.name: None for mask in there if overwrite}
-            self._write(record | entries)
-        return [] if overwrite else there
+            kept = [] if overwrite else [x for x in there if _is_drawn(pictures.get(x))]
+            self._write(
+                record
+                | self._entries
+                | {mask.name: record.get(mask.name) for mask in kept}
+                | {mask.name: None for mask in there if overwrite}
+            )
+        if overwrite:
+            self._remove_pictures(record, there)
+        return kept
 
     def confirm(self, mask: Path) -> None:
         """Makes sure, before a mask is put there, that the entry is still this one.
@@ -95,11 +114,21 @@ class Predictions:
                     self._read() | {name: self._entries[name] for name in names}
                 )
 
-    def _entry(self, path):
+    def _entry(self, path, picture):
         if not path.is_file():
             return None
         facts = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        if picture is not None:
+            facts["picture"] = picture.name
         return {"input": str(path.resolve()), **facts, **self.origin}
+
+    def _remove_pictures(self, record, masks):
+        """Removes the pictures of masks that will be others, and no other file."""
+        for mask in masks:
+            entry = record.get(mask.name)
+            name = entry.get("picture") if isinstance(entry, dict) else None
+            if isinstance(name, str) and Path(name).name == name:
+                (self.path.parent / name).unlink(missing_ok=True)
 
     def _other_origin(self, held, name):
         """What an entry differs in; "" if in nothing that a mask depends on."""
@@ -129,6 +158,10 @@ class Predictions:
         entries = {name: entry for name, entry in record.items() if entry is not None}
         write_json(self.path, {"masks": entries})
         self._stamp = _stamp(self.path)
+
+
+def _is_drawn(picture):
+    return picture is None or picture.exists()
 
 
 def _stamp(path):

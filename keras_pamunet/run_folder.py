@@ -138,6 +138,13 @@ def replace_model(output: Path, content: bytes) -> None:
     replace_bytes(path, content)
 
 
+def run_of(path: Path) -> Path | None:
+    """The run folder that a path names, by itself or by its model; or None."""
+    folder = path.parent if path.name == MODEL else path
+    is_run = (folder / MODEL).is_file() and (folder / CONFIG).is_file()
+    return folder if is_run else None
+
+
 def check_model(output: Path) -> None:
     """Makes sure that `model.keras` of a run folder is the file that the run wrote.
 
@@ -146,8 +153,6 @@ def check_model(output: Path) -> None:
     Raises:
         ValueError: if it was cut or altered.
     """
-    if not (output / CONFIG).exists():
-        return
     config = read_json_object(output / CONFIG)
     if "model_sha256" not in config:
         return

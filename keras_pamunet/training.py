@@ -25,7 +25,7 @@ from keras_pamunet.data import (
     open_splits,
     pipeline,
 )
-from keras_pamunet.evaluation import evaluate
+from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, replace_bytes, replace_text
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet, load_model
@@ -148,6 +148,8 @@ def train(
     if parts["train"].window is not None:
         model_arguments["window"] = parts["train"].window
         _check_windowed(model_arguments, base)
+    elif base is not None and base.window is not None:
+        model_arguments["window"] = None  # Nobody knows that of these images.
     settings = {
         "data": str(data),
         "split": split,
@@ -287,7 +289,8 @@ def _read_metrics(path):
     """What a finished run has found."""
     result = read_json_object(path)
     kinds = {"part": str, "flips": bool, "summary": dict, "images": list}
-    if not all(isinstance(result.get(name), kind) for name, kind in kinds.items()):
+    whole = all(isinstance(result.get(name), kind) for name, kind in kinds.items())
+    if not whole or not is_summary(result["summary"]):
         raise ValueError(
             f"Expected the scores of a run in {path}. It is damaged: keras-pamunet "
             "evaluate scores the run's model anew; or name another output folder."

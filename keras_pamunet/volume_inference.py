@@ -127,7 +127,8 @@ def predict_volumes(
     folder = next(iter(masks)).parent
     make_folder(folder)
     predictions = Predictions(folder, model, {"flips": flips, "window": limits})
-    kept = predictions.plan(masks, overwrite)
+    previews = {x: x.with_name(f"{nifti_stem(x)}.png") for x in masks if preview}
+    kept = predictions.plan(masks, overwrite, previews)
     written, problems = [], []
     try:
         for mask, path in masks.items():
@@ -141,7 +142,10 @@ def predict_volumes(
                 problems.append(f"  {path}: {str(error) or type(error).__name__}")
                 continue
             predictions.confirm(mask)
-            _write(volume, labels, mask, limits or model.input_range, preview)
+            if preview:  # Before the mask, which says that all is done.
+                picture = _preview(volume, labels, limits or model.input_range)
+                write_picture(picture, previews[mask])
+            _write(volume, labels, mask)
             written.append(mask)
     finally:
         if overwrite:
@@ -237,11 +241,8 @@ def _open(source, model, limits):
     return volume
 
 
-def _write(volume, labels, target, limits, preview):
+def _write(volume, labels, target):
     try:
-        if preview:  # Before the mask, which says that all is done.
-            preview = _preview(volume, labels, limits)
-            write_picture(preview, target.with_name(f"{nifti_stem(target)}.png"))
         with written_aside(target) as new:
             # nibabel makes other names of endings like .Nii.gz.
             ending = new.name[len(nifti_stem(new)) :].lower()

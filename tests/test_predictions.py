@@ -126,6 +126,23 @@ def test_stopped_while_overwriting(images, tmp_path):
         predict(model, images, masks, progress=False)
 
 
+def test_pictures(images, tmp_path):
+    """An overlay shows the mask beside it, or is not there."""
+    masks = tmp_path / "masks"
+    written, _ = predict(Threshold(90), images, masks, progress=False)
+    arguments = {"overlay": True, "progress": False}
+    assert predict(Threshold(90), images, masks, **arguments) == (written, [])
+    overlays = sorted(masks.glob("*_overlay.png"))
+    assert len(overlays) == 12
+    assert predict(Threshold(90), images, masks, progress=False) == ([], written)
+    overlays[0].unlink()
+    own = masks / "mine_overlay.png"
+    own.touch()
+    assert predict(Threshold(90), images, masks, **arguments)[0] == written[:1]
+    predict(Threshold(120), images, masks, overwrite=True, progress=False)
+    assert list(masks.glob("*_overlay.png")) == [own]
+
+
 def test_two_models_at_once(images, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

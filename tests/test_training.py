@@ -129,9 +129,11 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
 
     # The run is over: asked again, it answers from the folder.
     assert training.train(folder, whole, **SMALL) == result
-    (whole / "metrics.json").write_text('{"summary": null}')
-    with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
-        training.train(folder, whole, **SMALL)
+    older = {**result, "summary": {"dice": 0.5, "n": 1}}
+    for content in ({"summary": None}, older):
+        (whole / "metrics.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
+            training.train(folder, whole, **SMALL)
     with pytest.raises(ValueError, match="other settings: epochs=3, not 4"):
         training.train(folder, whole, **{**SMALL, "epochs": 4})
     for part in ("images", "masks"):
@@ -446,6 +448,8 @@ def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
         pairs = open_pairs(model, path, part="train")
     assert f"1 pairs of {folder} are gone" in str(caught[0].message)
     assert pairs.names == split["train"][1:]
+    with pytest.warns(UserWarning, match="new and left out"):
+        assert open_pairs(model, path / "model.keras").names == split["test"]
     # Another split of the same data, named in another way.
     other = path / "other.json"
     names = split["train"][1:4]
@@ -547,6 +551,21 @@ def test_deep_images_need_a_range(folder, tmp_path):
     with pytest.raises(ValueError, match="(?s)8 bits.*--input-range"):
         training.train(folder, tmp_path / "run", size=32, progress=False)
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_window_goes_with_the_images(folder, tmp_path, monkeypatch):
+    """Of photographs nobody knows a window of HU."""
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    base = PAMUNet((32, 32, 3), expansion=1, attention=None, window=(-200, 250))
+    base.save(tmp_path / "base.keras")
+    arguments = {"weights": tmp_path / "base.keras", "epochs": 1, "progress": False}
+    training.train(folder, tmp_path / "run", recipe="paper", **arguments)
+    assert load_model(tmp_path / "run").window is None
+
+
+def test_phantoms_have_one_class():
+    with pytest.raises(ValueError, match="num_classes 1 for the drawn"):
+        training.train("phantom", num_classes=3)
 
 
 def test_labels_exclude_each_other(folder):

@@ -39,6 +39,11 @@ def open_source(
             f"for {data}"
         )
     if str(data) == PHANTOM:
+        if num_classes != 1:
+            raise ValueError(
+                "Expected num_classes 1 for the drawn images of 'phantom'. Received: "
+                f"{num_classes}"
+            )
         return Phantom()
     if str(data).startswith(TFDS):
         return TfdsSource(str(data).removeprefix(TFDS), num_classes=num_classes)

@@ -1,6 +1,7 @@
 """Checks of the first batch that a model is given: values of images and masks.
 
-The data are looked at as they pass: nothing is read twice, and no order is changed.
+The data are looked at as they pass, and no order is changed. Only a `grain.DataLoader`
+has its first batch read twice.
 """
 
 import copy
@@ -81,8 +82,9 @@ def check_batch(model: keras.Model, images: Any, masks: Any = None) -> None:
         check_masks(masks)
 
 
-def _values(tensor):
-    """A tensor as an array, or None for what holds none."""
+def _values(tensors):
+    """The first of tensors in any structure as an array, or None if it is none."""
+    tensor, *_ = keras.tree.flatten(tensors) or [None]
     if not hasattr(tensor, "shape") or not hasattr(tensor, "dtype"):
         return None
     values = keras.ops.convert_to_numpy(tensor)
@@ -118,10 +120,17 @@ def _watch(check, data, masks, batch_size):
         collate, first = data.collate_fn, _First(check)
         data.collate_fn = lambda samples: first(collate(samples))
         return data
-    if hasattr(data, "shape"):
-        first = None if masks is None else masks[:batch_size]
-        check(data[:batch_size], first)
+    if grain and isinstance(data, grain.DataLoader):
+        _First(check)(next(iter(data)))  # It begins anew each time.
+    elif all(hasattr(array, "shape") for array in keras.tree.flatten(data)):
+        check(*(_first_rows(arrays, batch_size) for arrays in (data, masks)))
     return data
+
+
+def _first_rows(arrays, count):
+    if arrays is None:
+        return None
+    return keras.tree.map_structure(lambda array: array[:count], arrays)
 
 
 class _First:

@@ -7,7 +7,7 @@ import keras
 from keras_pamunet import hub
 from keras_pamunet.model_files import read_archive
 from keras_pamunet.models.pamunet import PAMUNet
-from keras_pamunet.run_folder import MODEL, check_model
+from keras_pamunet.run_folder import MODEL, check_model, run_of
 
 
 def load_model(model: str | Path) -> PAMUNet:
@@ -27,8 +27,9 @@ def load_model(model: str | Path) -> PAMUNet:
 
 def _load(model):
     path = Path(model)
+    if run := run_of(path):
+        check_model(run)
     if (path / MODEL).exists():
-        check_model(path)
         return load_file(path / MODEL, PAMUNet)
     if path.suffix == ".keras" and path.exists() and not path.is_dir():
         return load_file(path, PAMUNet)

@@ -111,6 +111,34 @@ def test_only_the_first_batch(model, pairs):
             watch(images, masks, 8)
 
 
+def test_arrays_in_structures(model, pairs):
+    images, masks = pairs
+    for given in (([images], [255 * masks]), ({"image": images}, 255 * masks)):
+        with (
+            first_batch.checked(model) as watch,
+            pytest.raises(ValueError, match="values from 0.0 to 255.0"),
+        ):
+            watch(*given, 4)
+        with pytest.raises(ValueError, match="values from 0.0 to 255.0"):
+            first_batch.check_batch(model, *given)
+
+
+def test_grain_loader(model, pairs):
+    grain = pytest.importorskip("grain")
+    images, masks = pairs
+
+    def loader(scale):
+        source = list(zip(images, scale * masks))
+        sampler = grain.samplers.IndexSampler(8, num_epochs=1, seed=0, shuffle=True)
+        batch = [grain.transforms.Batch(2)]
+        return grain.DataLoader(data_source=source, sampler=sampler, operations=batch)
+
+    with first_batch.checked(model) as watch:
+        assert len(list(watch(loader(1)))) == 4
+        with pytest.raises(ValueError, match="values from 0.0 to 255.0"):
+            watch(loader(255))
+
+
 # Keras reads the first batch before it traces or runs anything.
 @pytest.mark.parametrize("kind", [None, *KINDS])
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
