@@ -101,9 +101,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 def run() -> None:
     """The process of the command: its output and its signals."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        # One that is closed is None.
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115
         # A file name may have letters that the terminal's encoding has not.
         stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
     # What is half done is tidied up, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -428,6 +431,7 @@ def predict(
     def run():
         network = _open_model(model)
         from keras_pamunet import inference, volume_inference
+        from keras_pamunet.data import image_file
 
         if not volume_inference.holds_nifti(images):
             if window or preview:
@@ -440,6 +444,11 @@ def predict(
             )
         if overlay:
             raise ValueError("Expected --preview for volumes. Received: --overlay")
+        if images.is_dir() and image_file.holds_images(images):
+            raise ValueError(
+                f"Expected images or NIfTI volumes. Received: {images} with both. Put "
+                "them into folders of their own."
+            )
         return volume_inference.predict_volumes(
             network,
             images,
@@ -678,6 +687,12 @@ def _count(model, size):
 
 def _image_shape(network, size):
     """Shape of the images a model takes; of `size` if it takes any."""
+    fixed = {side for side in network.input_shape[1:3] if side is not None}
+    if size is not None and fixed - {size}:
+        raise ValueError(
+            f"Expected no --size for a model of images of {max(fixed)} pixels. "
+            f"Received: --size {size}"
+        )
     return tuple(side or size or 128 for side in network.input_shape[1:])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import rich.progress
 from keras import ops
 
-from keras_pamunet import metrics
+from keras_pamunet import hub, metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison, to_rgb, write_picture
 from keras_pamunet.data import is_volumes, open_source, open_splits
@@ -20,7 +20,7 @@ from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
 from keras_pamunet.data.value_range import check_range
-from keras_pamunet.files import read_json_object, write_json
+from keras_pamunet.files import is_split, read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,
     predict_batch,
@@ -148,11 +148,10 @@ def _score(scorers, channels, masks, probabilities):
         scorer.name: ops.convert_to_numpy(scorer.image_scores(masks, probabilities))
         for scorer in scorers
     }
-    first = 0 if scorers[0].target_class_ids else 1  # Label of channel 0.
     for index, truth in enumerate(np.asarray(masks).any(axis=(1, 2))):
         yield [
             {
-                "class": first + channel,
+                "class": channel if truth.size > 1 else 1,
                 "truth": bool(truth[channel]),
                 **{name: float(score[index, at]) for name, score in scores.items()},
             }
@@ -256,15 +255,27 @@ def open_pairs(
     if part not in parts:
         raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
     _check_windows(model, parts[part])
-    trained = set(run["split"].get("train", ())) if is_own else set()
-    known = trained & set(parts[part].names)
+    known = _trained_on(path, run) & set(parts[part].names)
     if known and part != "train":
         warnings.warn(
             f"The model was trained on {len(known)} of these {len(parts[part])} "
-            f"pairs: {some(sorted(known))}",
+            f"pairs, or on others of their names: {some(sorted(known))}",
             stacklevel=2,
         )
     return parts[part]
+
+
+def _trained_on(path, run):
+    """Names of the pairs that a model was trained on, of those that say so."""
+    if run is None:
+        try:
+            _, metadata = hub.read(hub.find(path))
+            split = metadata["data"]["split"]
+        except (ValueError, KeyError, TypeError):
+            return set()
+    else:
+        split = run["split"]
+    return set(split.get("train", ())) if is_split(split) else set()
 
 
 def _same_data(one, other):

@@ -137,8 +137,23 @@ def predict_image(model: Any, image: np.ndarray, flips: bool = True) -> np.ndarr
             that are NaN or infinite.
         FloatingPointError: as `predict_batch`.
     """
+    check_exclusive(model)
     (probabilities,) = predict_batch(model, fit_image(model, image)[np.newaxis], flips)
     return to_labels(probabilities, image.shape[:2], model.activation)
+
+
+def check_exclusive(model: Any) -> None:
+    """Makes sure that a model has one label for each pixel.
+
+    Raises:
+        ValueError: if its classes may overlap.
+    """
+    if model.activation == "sigmoid" and model.num_classes > 1:
+        raise ValueError(
+            f"Expected a model of one class, or of activation='softmax'. Received: "
+            f"{model.origin} of {model.num_classes} classes that may overlap, of which "
+            "there is no one label a pixel. Take its probabilities: model.predict."
+        )
 
 
 def predict_batch(model: Any, images: np.ndarray, flips: bool = True) -> np.ndarray:

@@ -162,8 +162,8 @@ def _read(path):
     if Path(path).stat().st_size > MAX_BYTES:
         raise ValueError(f"Expected an ONNX file of at most 2 GiB. Received: {path}")
     content = Path(path).read_bytes()
-    # So ONNX names a file with weights. All are in the model's own.
-    if b"location" in content:
+    # A key of 8 letters and its value: so ONNX names another file, of weights.
+    if b"\x0a\x08location\x12" in content:
         raise ValueError(f"Expected all weights in one file. Received: {path}")
     return content
 

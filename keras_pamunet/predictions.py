@@ -1,5 +1,6 @@
 """What the masks in a folder were made of, so that none is taken for another's."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,9 @@ class Predictions:
             are none.
 
         Raises:
-            ValueError: names other masks that are there and what they were made of;
-                also if the record is damaged, or another process has it for long.
+            ValueError: names other masks that are there and what they were made of, or
+                other files in the place of pictures; also if the record is damaged, or
+                another process has it for long.
             OSError: if the record cannot be written.
         """
         pictures = pictures or {}
@@ -63,7 +65,8 @@ class Predictions:
             mask.name: self._entry(path, pictures.get(mask))
             for mask, path in masks.items()
         }
-        there = [mask for mask in masks if mask.exists()]
+        # Unlike Path.exists, it takes a name that is too long for a missing one.
+        there = [mask for mask in masks if os.path.exists(mask)]
         with locked(self.path.parent, WAIT):
             record = self._read()
             others = [
@@ -78,6 +81,7 @@ class Predictions:
                     f"{some(others)}. Write them anew (--overwrite), or name another "
                     "folder."
                 )
+            self._check_pictures(pictures, record, overwrite)
             kept = [] if overwrite else [x for x in there if _is_drawn(pictures.get(x))]
             self._write(
                 record
@@ -122,12 +126,25 @@ class Predictions:
             facts["picture"] = picture.name
         return {"input": str(path.resolve()), **facts, **self.origin}
 
+    def _check_pictures(self, pictures, record, overwrite):
+        """Makes sure that no picture takes the place of another file."""
+        others = [
+            str(picture)
+            for mask, picture in pictures.items()
+            if os.path.exists(picture)
+            and _picture(record.get(mask.name)) != picture.name
+            if not overwrite or picture.name in record
+        ]
+        if others:
+            raise ValueError(
+                f"Expected no other files in the place of pictures. Received "
+                f"{len(others)}: {some(others)}. Name another folder."
+            )
+
     def _remove_pictures(self, record, masks):
         """Removes the pictures of masks that will be others, and no other file."""
-        for mask in masks:
-            entry = record.get(mask.name)
-            name = entry.get("picture") if isinstance(entry, dict) else None
-            if isinstance(name, str) and Path(name).name == name:
+        for name in (_picture(record.get(mask.name)) for mask in masks):
+            if name is not None:
                 (self.path.parent / name).unlink(missing_ok=True)
 
     def _other_origin(self, held, name):
@@ -160,8 +177,14 @@ class Predictions:
         self._stamp = _stamp(self.path)
 
 
+def _picture(entry):
+    """Name of the picture in an entry of the record, or None."""
+    name = entry.get("picture") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) and Path(name).name == name else None
+
+
 def _is_drawn(picture):
-    return picture is None or picture.exists()
+    return picture is None or os.path.exists(picture)
 
 
 def _stamp(path):

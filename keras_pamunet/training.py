@@ -127,7 +127,7 @@ def train(
     }
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ValueError(
                 f"Invalid value for argument `{name}`. Expected a positive number. "
                 f"Received: {name}={value!r}"
@@ -352,10 +352,11 @@ class _RunState(keras.callbacks.Callback):
             keep_freed_memory()
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
+        # The loss is the mean of an epoch, and tells nothing of its last step.
+        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             raise FloatingPointError(
-                f"The loss became {logs['loss']} in epoch {epoch + 1}. Give a lower "
-                "learning rate (--learning-rate)."
+                f"The loss became {logs['val_loss']} in epoch {epoch + 1}. Give a "
+                "lower learning rate (--learning-rate)."
             )
         row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
         self.history.append(row)

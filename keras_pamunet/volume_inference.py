@@ -22,7 +22,12 @@ from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, check_hu, window_limits
 from keras_pamunet.files import make_folder, unwritable, written_aside
-from keras_pamunet.inference import input_size, predict_batch, to_labels
+from keras_pamunet.inference import (
+    check_exclusive,
+    input_size,
+    predict_batch,
+    to_labels,
+)
 from keras_pamunet.predictions import Predictions
 
 PREVIEW_SLICES = 8
@@ -174,6 +179,7 @@ def _load(model):
 
 def _limits(model, window):
     """Lowest and highest HU that become 0 and 255, or None for a model of HU."""
+    check_exclusive(model)
     if model.input_shape[-1] not in (1, 3):
         raise ValueError(
             "Expected a model of 1 or 3 channels for CT. Received: one of "

@@ -165,6 +165,11 @@ def test_output_that_cannot_be_written(arguments):
     assert done.stderr == "Error: Cannot write the output: No space left on device\n"
 
 
+def test_closed_output():
+    done = process("info", preexec_fn=lambda: os.close(1), capture_output=False)
+    assert done.returncode == 0
+
+
 STOPPED = """
 import os, signal, sys
 

@@ -143,6 +143,24 @@ def test_pictures(images, tmp_path):
     assert list(masks.glob("*_overlay.png")) == [own]
 
 
+def test_pictures_take_no_others_place(images, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    arguments = {"overlay": True, "progress": False}
+    (masks / "case 01_overlay.png").write_text("own")
+    with pytest.raises(ValueError, match="in the place of pictures.*case 01_overlay"):
+        predict(Threshold(90), images, masks, **arguments)
+    assert (masks / "case 01_overlay.png").read_text() == "own"
+    assert predict(Threshold(90), images, masks, overwrite=True, **arguments)[0]
+    # The mask of one kind of input is no picture of another's.
+    planned = {masks / "case 02.nii": images / "case 02.png"}
+    pictures = {masks / "case 02.nii": masks / "case 02.png"}
+    predictions = Predictions(masks, Threshold(90), {})
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="in the place of pictures"):
+            predictions.plan(planned, overwrite, pictures)
+
+
 def test_two_models_at_once(images, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

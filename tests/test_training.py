@@ -382,6 +382,11 @@ def test_command_line(folder, tmp_path, model):
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["part"] == "train"
     done = run("evaluate", *common)
     assert done.exit_code == 1 and "Expected --data" in done.output
+    done = run("evaluate", *common, "--data", folder, "--size", 64)
+    assert done.exit_code == 1 and "images of 32 pixels" in done.output
+    (folder / "images" / "ct.nii").touch()
+    done = run("predict", *common, "-i", folder / "images", "-o", tmp_path / "b")
+    assert done.exit_code == 1 and "with both" in done.output.replace("\n", " ")
     image = folder / "images" / "case 00.jpg"
     done = run("predict", *common, "-i", image, "-o", tmp_path / "b")
     assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
@@ -457,6 +462,9 @@ def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
     data = folder / ".." / folder.name
     with pytest.warns(UserWarning, match="trained on 3 of these 3 pairs"):
         open_pairs(model, path, data, other)
+    copy = shutil.copytree(folder, folder.with_name("copy"))
+    with pytest.warns(UserWarning, match="or on others of their names"):
+        open_pairs(model, path, copy, other)
     for part in ("images", "masks"):
         for file in (folder / part).iterdir():
             if file.stem in split["test"]:
@@ -466,6 +474,14 @@ def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
         pytest.raises(ValueError, match="None of them is there"),
     ):
         open_pairs(model, path)
+
+
+def test_evaluate_knows_what_presets_were_trained_on(folder, tmp_path, model):
+    split = {part: pairs.names for part, pairs in open_splits(folder).items()}
+    model.save_to_preset(tmp_path / "preset", {"data": {"split": split}})
+    assert open_pairs(model, tmp_path / "preset", folder).names == split["test"]
+    with pytest.warns(UserWarning, match="trained on 1 of these 1 pairs"):
+        open_pairs(model, tmp_path / "preset", folder, seed=1)
 
 
 def test_evaluate_each_class(tmp_path):
@@ -598,7 +614,9 @@ def test_unknown_part(folder, tmp_path):
 def test_loss_that_is_no_number(tmp_path):
     state = training._RunState(tmp_path)
     with pytest.raises(FloatingPointError, match="became nan in epoch 2"):
-        state.on_epoch_end(1, {"loss": float("nan"), "val_dice": 0.0})
+        # The last step of an epoch may be the one that went too far.
+        nan = float("nan")
+        state.on_epoch_end(1, {"loss": 0.5, "val_loss": nan, "val_dice": 0.0})
     assert not list(tmp_path.iterdir())
 
 

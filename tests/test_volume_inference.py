@@ -39,6 +39,7 @@ class Brightness:
         self.activation = activation
         self.input_range = input_range
         self.window = window
+        self.num_classes = 1 if activation == "sigmoid" else 3
         self.origin = f"brightness of {channels} channels, {activation}"
         self.fingerprint = f"{self.origin}, {input_range}"
 
@@ -272,6 +273,14 @@ def test_damaged_headers(tmp_path, scans, hu, model):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
     found = sorted(path.name for path in (tmp_path / "masks").glob("*.nii*"))
     assert found == ["a.nii", "c.nii.gz"]
+
+
+def test_overlapping_classes(scans):
+    """They have no one label a pixel."""
+    model = Brightness(window=(-200, 250))
+    model.num_classes = 2
+    with pytest.raises(ValueError, match="2 classes that may overlap"):
+        predict_volume(scans / "a.nii", model)
 
 
 def test_one_file(tmp_path, scans, model):

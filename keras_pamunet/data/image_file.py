@@ -20,16 +20,21 @@ def image_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of images. Not there: {folder}")
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
+    files = sorted(filter(_is_image, folder.iterdir()))
     if not files:
         raise ValueError(
             f"Expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}. Found none."
         )
     return files
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image file in a folder, by the names."""
+    return any(map(_is_image, folder.iterdir()))
+
+
+def _is_image(path):
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_image(path: str | Path) -> np.ndarray:

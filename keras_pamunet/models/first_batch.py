@@ -5,6 +5,7 @@ has its first batch read twice.
 """
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -56,30 +57,39 @@ def check_batch(model: keras.Model, images: Any, masks: Any = None) -> None:
     """Makes sure that a batch has the values that a model is made for.
 
     Raises:
-        ValueError: if masks have other values than 0 to 1 and the loss does not take
-            labels.
+        ValueError: if images have NaN or infinite pixels, or masks other values than
+            0 to 1 and the loss does not take labels.
 
     Warns:
-        UserWarning: if all images lie in 0 to 1, and the model takes 0 to 255.
+        UserWarning: if the model takes 0 to 255, and all images lie in -1 to 1, or some
+            pixels beyond its range.
     """
-    low, high = model.input_range
     images = _values(images)
-    if (
-        images is not None
-        and (low <= 0 and high > 10)
-        and (images.min() >= 0 and 0 < images.max() <= 1)
-    ):
-        warnings.warn(
-            f"Expected values from {low:g} to {high:g}, the model's input_range. All "
-            f"of the first images lie in 0 to {images.max():.3g}: were they divided?",
-            stacklevel=2,
-        )
+    if images is not None:
+        _check_images(images, *model.input_range)
     masks = _values(masks)
     if masks is None:
         return
     channels = masks.shape[-1] if masks.ndim == 4 else 1
     if channels == model.num_classes or not _takes_labels(model.loss):
         check_masks(masks)
+
+
+def _check_images(images, low, high):
+    lowest, highest = float(images.min()), float(images.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ValueError("Expected finite pixels. Received: NaN or infinite pixels")
+    hint = None
+    if low <= 0 and high > 10 and lowest >= -1 and 0 < highest <= 1:
+        hint = "were they divided?"
+    elif (low, high) == (0, 255) and (lowest < 0 or highest > 255):
+        hint = "what lies beyond is cut off."
+    if hint:
+        warnings.warn(
+            f"Expected values from {low:g} to {high:g}, the model's input_range. The "
+            f"first images have values from {lowest:.3g} to {highest:.3g}: {hint}",
+            stacklevel=3,
+        )
 
 
 def _values(tensors):

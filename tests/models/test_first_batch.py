@@ -123,6 +123,26 @@ def test_arrays_in_structures(model, pairs):
             first_batch.check_batch(model, *given)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x / 127.5 - 1, "from -1 to 1: were they divided"),
+        (lambda x: x * 16, "to 4.08e\\+03: what lies beyond is cut off"),
+        (lambda x: x - 10, "from -10 to .*: what lies beyond is cut off"),
+    ],
+)
+def test_images_out_of_range(model, pairs, change, message):
+    with pytest.warns(UserWarning, match=message):
+        first_batch.check_batch(model, change(pairs[0]))
+
+
+def test_images_that_are_no_numbers(model, pairs):
+    images, _ = pairs
+    images[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite pixels"):
+        first_batch.check_batch(model, images)
+
+
 def test_grain_loader(model, pairs):
     grain = pytest.importorskip("grain")
     images, masks = pairs
