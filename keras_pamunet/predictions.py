@@ -128,13 +128,12 @@ class Predictions:
 
     def _check_pictures(self, pictures, record, overwrite):
         """Makes sure that no picture takes the place of another file."""
-        others = [
-            str(picture)
-            for mask, picture in pictures.items()
-            if os.path.exists(picture)
-            and _picture(record.get(mask.name)) != picture.name
-            if not overwrite or picture.name in record
-        ]
+        others = []
+        for mask, picture in pictures.items():
+            own = _picture(record.get(mask.name)) == picture.name
+            kept = not overwrite or picture.name in record
+            if kept and not own and os.path.exists(picture):
+                others.append(str(picture))
         if others:
             raise ValueError(
                 f"Expected no other files in the place of pictures. Received "
