@@ -51,6 +51,9 @@ class Attention(StrEnum):
     none = "none"
 
 
+# Errors of verbs that users can mend.
+MENDABLE = (ValueError, OSError, ArithmeticError, MemoryError, ImportError)
+MAX_SIDE = 2**14  # Pixels. What is larger takes more memory than there is.
 DATA_HELP = (
     "Folder with images/ and masks/, 'tfds:NAME' for a set prepared by TensorFlow "
     "Datasets, or 'phantom' for drawn ones."
@@ -75,7 +78,8 @@ MODEL_HELP = "A run folder, a .keras file or the name of a preset."
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
 TrainingSize = Annotated[
-    int | None, typer.Option(help="Height and width in pixels.", min=17)
+    int | None,
+    typer.Option(help="Height and width in pixels.", min=17, max=MAX_SIDE),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1)]
 EncoderWeights = Annotated[
@@ -88,7 +92,8 @@ InputRange = Annotated[
     tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
 ]
 Size = Annotated[
-    int | None, typer.Option(help="If the model takes images of any size.", min=17)
+    int | None,
+    typer.Option(help="If the model takes images of any size.", min=17, max=MAX_SIDE),
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -711,40 +716,47 @@ def _call(run, module: str, interrupted: str = "", extra: str | None = None) -> 
         interrupted: what to say on Ctrl-C, before the command to go on with.
         extra: which extra of the package holds the verb's own requirements.
     """
+    stopped = []
     try:
-        with _stopped_at_once():
+        with _on_interrupt(_stop_at_once):
             import_module(module)
-        return run()
-    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
-        typer.secho(f"Error: {error or 'not enough memory'}", fg="red", err=True)
+        with _on_interrupt(lambda *_: _stop(stopped)):
+            return run()
+    except (KeyboardInterrupt, Exception) as error:
+        # What is interrupted may fail in a way of its own.
+        if stopped or isinstance(error, KeyboardInterrupt):
+            command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+            to_go_on = f"{interrupted}{command if interrupted else ''}"
+            typer.echo(f"\nStopped. {to_go_on}", err=True)
+            raise typer.Exit(130) from None
+        if not isinstance(error, MENDABLE):
+            raise
+        hint = ""
+        if extra and isinstance(error, ImportError):
+            hint = f" (in a checkout: pip install '.[{extra}]')"
+        message = str(error) or type(error).__name__
+        typer.secho(f"Error: {message}{hint}", fg="red", err=True)
         raise typer.Exit(1) from None
-    except ImportError as error:
-        hint = f" (in a checkout: pip install '.[{extra}]')" if extra else ""
-        typer.secho(f"Error: {error}{hint}", fg="red", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        typer.echo(
-            f"\nStopped. {interrupted}{command if interrupted else ''}", err=True
-        )
-        raise typer.Exit(130) from None
+
+
+def _stop(stopped):
+    stopped.append(True)
+    raise KeyboardInterrupt
+
+
+def _stop_at_once(*_):
+    """Ends the process: an import may swallow an exception, and nothing is begun."""
+    os.write(2, b"\nStopped.\n")
+    os._exit(130)
 
 
 @contextmanager
-def _stopped_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process, for an import may swallow the exception.
-
-    Nothing is half done yet. A shell's `nohup` or `&` may ignore Ctrl-C: so it stays.
-    """
-
-    def stop(*_):
-        os.write(2, b"\nStopped.\n")
-        os._exit(130)
-
+def _on_interrupt(handler) -> Iterator[None]:
+    """Has a handler of its own for Ctrl-C, unless that is ignored, as by `nohup`."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:

@@ -288,7 +288,8 @@ def _check_windows(model, source):
         raise ValueError(
             f"Expected images like those that {model.origin} was trained on: its window"
             f" of HU is {model.window}. Received: CT slices in the window "
-            f"{source.window}"
+            f"{source.window}. A model of photographs, or of a version that kept no "
+            "window, must be trained on CT anew."
         )
 
 

@@ -53,8 +53,11 @@ def replace_bytes(path: Path, content: bytes) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8 as `replace_bytes` does."""
-    replace_bytes(path, text.encode("utf-8", "surrogateescape"))
+    """Writes a text file in UTF-8 as `replace_bytes` does.
+
+    Bytes of file names that are no text become escapes, which JSON reads as they were.
+    """
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

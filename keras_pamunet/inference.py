@@ -81,10 +81,14 @@ def predict(
             try:
                 image = read_image(path)
                 labels = predict_image(model, image, flips)
+            except (ValueError, OSError) as error:
+                problems.append(f"  {path}: {error}")
+                continue
+            predictions.confirm(mask)
+            try:
                 if overlay:  # Before the mask, which says that all is done.
                     picture = outline(to_rgb(image, model.input_range), labels)
                     write_picture(picture, overlays[mask])
-                predictions.confirm(mask)
                 write_picture(labels * bright, mask)
             except (ValueError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in DISK_ERRORS:

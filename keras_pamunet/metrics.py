@@ -26,7 +26,7 @@ class MaskMetric(keras.metrics.Metric):
             `(batch, height, width, channels)`.
         y_pred: probabilities of the same shape.
         sample_weight: a weight for each image, `(batch,)`, or for each pixel,
-            `(batch, height, width)` or with a last axis of 1.
+            `(batch, height, width)`, with a last axis of 1 or of the masks' shape.
 
     Raises:
         ValueError: if `reduction` is unknown; when called, for masks and predictions
@@ -130,7 +130,11 @@ class MaskMetric(keras.metrics.Metric):
             y_pred = ops.take(y_pred, self.target_class_ids, axis=-1)
         weight = 1.0
         if pixel_weight is not None:
-            weight = ops.reshape(pixel_weight, (*ops.shape(pixel_weight)[:3], 1))
+            weight = pixel_weight
+            if len(weight.shape) == 3:
+                weight = ops.expand_dims(weight, -1)
+            elif self.target_class_ids is not None and weight.shape[-1] > 1:
+                weight = ops.take(weight, self.target_class_ids, axis=-1)
         return [
             ops.sum(part * weight, axis=(1, 2))
             for part in (

@@ -162,13 +162,17 @@ class Predictions:
     def _read(self):
         if not self.path.exists():
             return {}
-        record = read_json_object(self.path).get("masks")
-        if not isinstance(record, dict):
-            raise ValueError(
-                f"Expected the record of masks in {self.path}. It is damaged: name "
-                "another folder, or delete it and write the masks anew (--overwrite)."
-            )
-        return record
+        try:
+            record = read_json_object(self.path)["masks"]
+            if isinstance(record, dict):
+                return record
+            error = "it holds no masks"
+        except (ValueError, KeyError, OSError) as found:
+            error = found
+        raise ValueError(
+            f"Expected the record of masks in {self.path}. It is damaged: {error}. "
+            "Name another folder, or delete it and write the masks anew (--overwrite)."
+        )
 
     def _write(self, record):
         entries = {name: entry for name, entry in record.items() if entry is not None}

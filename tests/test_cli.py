@@ -197,6 +197,35 @@ def test_stopped_while_importing():
     assert (done.returncode, done.stderr) == (130, "\nStopped.\n")
 
 
+FAILING = """
+import os, signal, sys
+import keras_pamunet_cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@keras_pamunet_cli.app.command()
+def stop():
+    def run():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 1)
+        except KeyboardInterrupt:
+            raise TypeError("half done")
+
+    keras_pamunet_cli._call(run, "json", "To go on: ")
+
+keras_pamunet_cli.run()
+"""
+
+
+def test_stopped_in_mid_work():
+    """A back end that is interrupted may fail in a way of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, "stop"], capture_output=True, text=True
+    )
+    assert done.returncode == 130 and done.stderr == "\nStopped. To go on: -c stop\n"
+
+
 TERMINATED = """
 import os, signal, sys
 from keras_pamunet import files

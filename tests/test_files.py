@@ -14,6 +14,7 @@ from keras_pamunet.files import (
     read_json,
     read_json_object,
     replace_text,
+    write_json,
     written_aside,
 )
 
@@ -95,6 +96,14 @@ def test_json(tmp_path, monkeypatch):
         read_json(path)
     with pytest.raises(FileNotFoundError, match="Not there: .*b.json"):
         read_json(tmp_path / "b.json")
+
+
+def test_names_that_are_no_text(tmp_path):
+    """Bytes of a file name that are no UTF-8 come back as they were."""
+    name = os.fsdecode(b"a\xff.png")
+    write_json(tmp_path / "a.json", {"names": [name, "ü"]})
+    assert read_json(tmp_path / "a.json") == {"names": [name, "ü"]}
+    assert json.loads((tmp_path / "a.json").read_bytes())["names"][0] == name
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -42,6 +42,23 @@ def test_mean_over_images(metric, dtype, masks):
     )
 
 
+def test_weights_of_the_masks_shape(rng, masks):
+    truth, probability = masks
+    weights = rng.integers(0, 2, truth.shape)
+    both, only_true, only_pred = (
+        (part * weights).sum((1, 2))[:, 1:]
+        for part in (
+            truth & (probability > 0.5),
+            truth & (probability <= 0.5),
+            ~truth & (probability > 0.5),
+        )
+    )
+    expected = 2 * both / (2 * both + only_true + only_pred)
+    ours = Dice(target_class_ids=[1])
+    ours.update_state(truth, probability, sample_weight=weights)
+    np.testing.assert_allclose(ours.result(), expected.mean(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_pooled(metric, masks):
     truth, probability = masks
