@@ -94,6 +94,13 @@ def test_info_of_a_model(tmp_path):
     assert "Cannot load" in run("info", path).stderr
 
 
+def test_brackets_in_tables(tmp_path):
+    """They are no markup."""
+    dense = keras.layers.Dense(3, name="a[b]")
+    keras.Sequential([keras.Input((7,)), dense]).save(tmp_path / "model.keras")
+    assert "a[b]" in run("info", tmp_path / "model.keras").stdout
+
+
 def test_show(folder, tmp_path):
     split, sheet = tmp_path / "split.json", tmp_path / "new/sheet.png"
     save_split(split, {"train": ["case 00"], "validation": ["case 02"]})
