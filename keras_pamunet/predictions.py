@@ -46,7 +46,7 @@ class Predictions:
         Args:
             masks: the input of each mask.
             overwrite: whether masks that are there shall be made anew. They leave the
-                record until `add` enters them, and their pictures are removed.
+                record until `add` enters them.
             pictures: the picture of each mask, if such are to be drawn.
 
         Returns:
@@ -87,25 +87,35 @@ class Predictions:
                 record
                 | self._entries
                 | {mask.name: record.get(mask.name) for mask in kept}
-                | {mask.name: None for mask in there if overwrite}
+                | {
+                    mask.name: _drawn(record.get(mask.name))
+                    for mask in there
+                    if overwrite
+                }
             )
-        if overwrite:
-            self._remove_pictures(record, there)
+        # Those that show masks of before, and are not drawn anew.
+        self._old_pictures = {
+            mask: _picture(record.get(mask.name)) for mask in there if not pictures
+        }
         return kept
 
     def confirm(self, mask: Path) -> None:
         """Makes sure, before a mask is put there, that the entry is still this one.
+
+        A picture of the mask before goes now, if none is drawn of the new one.
 
         Raises:
             ValueError: if another process has planned another mask in its place.
         """
         if _stamp(self.path) != self._stamp:
             entry = self._read().get(mask.name)
-            if entry not in (None, self._entries[mask.name]):
+            if _is_whole(entry) and entry != self._entries[mask.name]:
                 raise ValueError(
                     f"Expected {mask.parent} to be this process's own. Another one, of "
                     "another model or other settings, writes its masks there."
                 )
+        if picture := self._old_pictures.get(mask):
+            (self.path.parent / picture).unlink(missing_ok=True)
 
     def add(self, masks: Iterable[Path]) -> None:
         """Enters masks that have been made anew.
@@ -140,16 +150,10 @@ class Predictions:
                 f"{len(others)}: {some(others)}. Name another folder."
             )
 
-    def _remove_pictures(self, record, masks):
-        """Removes the pictures of masks that will be others, and no other file."""
-        for name in (_picture(record.get(mask.name)) for mask in masks):
-            if name is not None:
-                (self.path.parent / name).unlink(missing_ok=True)
-
     def _other_origin(self, held, name):
         """What an entry differs in; "" if in nothing that a mask depends on."""
         new = self._entries[name]
-        if not isinstance(held, dict) or new is None:
+        if not _is_whole(held) or new is None:
             return "which no record tells the origin of"
         if held.get("sha256") != new["sha256"]:
             return f"made of another input, {held.get('input')}"
@@ -184,6 +188,16 @@ def _picture(entry):
     """Name of the picture in an entry of the record, or None."""
     name = entry.get("picture") if isinstance(entry, dict) else None
     return name if isinstance(name, str) and Path(name).name == name else None
+
+
+def _drawn(entry):
+    """Of the entry of a mask that is to be made anew, what is left until then."""
+    name = _picture(entry)
+    return None if name is None else {"picture": name}
+
+
+def _is_whole(entry):
+    return isinstance(entry, dict) and "sha256" in entry
 
 
 def _is_drawn(picture):

@@ -340,7 +340,10 @@ def test_links_are_not_written_through(tmp_path, scans, model):
     for name in (".partial-a.nii", ".partial-a.png", "a.png"):
         (tmp_path / f"own {name}").write_text("the user's")
         (masks / name).symlink_to(tmp_path / f"own {name}")
-    predict_volumes(model, scans / "a.nii", masks, preview=True, progress=False)
+    options = {"preview": True, "progress": False}
+    with pytest.raises(ValueError, match="in the place of pictures.*a.png"):
+        predict_volumes(model, scans / "a.nii", masks, **options)
+    predict_volumes(model, scans / "a.nii", masks, overwrite=True, **options)
     for path in tmp_path.glob("own *"):
         assert path.read_text() == "the user's"
     assert (masks / "a.png").read_bytes().startswith(b"\x89PNG")
