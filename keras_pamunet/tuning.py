@@ -243,53 +243,58 @@ def tune(
     oracle.verbose = int(progress)
     names = {name: source.names for name, source in parts.items()}
     with locked(output):
-        if open_run(output, settings, names):
+        resumed = open_run(output, settings, names)
+        if resumed:
             check_backend(output)
         else:
             # Fails while the folder is still free for other arguments.
             hypermodel.build(keras_tuner.HyperParameters())
             write_config(output, settings, names)
-        runs = _open_runs(oracle, hypermodel, output)
         try:
+            runs = _Runs(
+                oracle, hypermodel, directory=output.resolve(), project_name=TRIALS
+            )
             runs.search(max_macs, **arguments)
+            rows = _table(runs, epochs)
         except errors.FatalError as error:
             raise error.__cause__ from None
-        return _report(runs, settings, output)
+        except OSError:
+            raise
+        except Exception as error:  # Whatever KerasTuner makes of a damaged file.
+            if not resumed:
+                raise
+            raise _damaged(output / TRIALS, error) from error
+        return _report(rows, runs, settings, output)
 
 
-def _open_runs(oracle, hypermodel, output):
-    """The trials, with those of a search that was interrupted."""
-    folder = output / TRIALS
-    try:
-        runs = _Runs(
-            oracle, hypermodel, directory=output.resolve(), project_name=TRIALS
-        )
-        for trial in oracle.trials.values():
-            _row(trial, hypermodel, 0)
-            float(trial.score or 0)
-        return runs
-    except OSError:
-        raise
-    except Exception as error:  # Whatever KerasTuner makes of a damaged file.
-        for path in sorted(folder.rglob("*.json")):
+def _damaged(folder, error):
+    """The error of a search that cannot go on; names the file, if it can be told."""
+    for path in sorted(folder.rglob("*.json")):
+        try:
             read_json_object(path)
-        raise ValueError(
-            f"Cannot go on with the search in {folder}: {error!r}. A file of it is "
-            "damaged: name another output folder, or delete this one."
-        ) from error
-
-
-def _report(runs, settings, output):
-    """The table, the picture and the best model."""
-    oracle, hypermodel = runs.oracle, runs.hypermodel
-    max_macs = settings["max_macs"]
-    trials = oracle.trials.values()
-    rows = [_row(trial, hypermodel, settings["epochs"]) for trial in trials]
-    rows.sort(
-        key=lambda row: (row["status"] != "done", -row["dice"], int(row["trial"]))
+        except ValueError as unreadable:
+            return unreadable
+    return ValueError(
+        f"Cannot go on with the search in {folder}: {error!r}. One of its files, "
+        "oracle.json or a trial.json, is damaged: name another output folder, or "
+        "delete this one."
     )
+
+
+def _table(runs, epochs):
+    """A row for each trial, the best first."""
+    trials = runs.oracle.trials.values()
+    rows = [_row(trial, runs.hypermodel, epochs) for trial in trials]
+    return sorted(
+        rows,
+        key=lambda row: (row["status"] != "done", -row["dice"], int(row["trial"])),
+    )
+
+
+def _report(rows, runs, settings, output):
+    """Writes the table, the picture and the best model."""
     _write_table(rows, output / "trials.csv")
-    _draw(rows, max_macs, output / "trials.png")
+    _draw(rows, settings["max_macs"], output / "trials.png")
     best = rows[0]
     if best["status"] != "done":
         raise ValueError(f"No trial could be trained; see {output / 'trials.csv'}")

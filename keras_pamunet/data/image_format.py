@@ -69,6 +69,14 @@ _BITS = (
     tifffile.COMPRESSION.CCITT_T4,
     tifffile.COMPRESSION.CCITT_T6,
 )
+# Tags that each image has, and tags of one number each.
+_NEEDED = {
+    256: "ImageWidth",
+    257: "ImageLength",
+    259: "Compression",
+    262: "PhotometricInterpretation",
+}
+_NUMBERS = {256, 257, 259, 262, 274, 277, 278, 284, 322, 323}
 _ALPHA = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
 
 # What tifffile has to say about damaged files comes as an error, or not at all.
@@ -279,10 +287,16 @@ def _count_images(tiff):
 
 def _check_tiff(page, file):
     """Makes sure that a page can be decoded, in little memory and to the end."""
-    if 262 not in page.tags:
-        raise ValueError("Expected a tag PhotometricInterpretation. There is none.")
+    for code, name in _NEEDED.items():
+        if code not in page.tags:
+            raise ValueError(f"Expected a tag {name}. There is none.")
+    for code in _NUMBERS & set(page.tags.keys()):
+        if not isinstance(page.tags.valueof(code), int):
+            raise ValueError(f"its tag {code} is damaged.")
     if page.tags.valueof(284, 1) not in (1, 2):
         raise ValueError("its planar configuration is damaged.")
+    if page.samplesperpixel < 1 or (322 in page.tags) != (323 in page.tags):
+        raise ValueError("its samples or its tiles are damaged.")
     if page.compression in _BITS and page.bitspersample != 1:
         raise ValueError("its compression is of one bit, and its pixels have more.")
     if page.compression not in _COMPRESSIONS:
@@ -304,6 +318,13 @@ def _check_tiff(page, file):
         not count or offset + count > size for offset, count in segments
     ):
         raise ValueError("the file is truncated.")
+    if any(offset < 8 for offset, _ in segments):
+        raise ValueError("a part of it begins in its header.")
+    if page.compression == tifffile.COMPRESSION.NONE:
+        # A part of one more byte has an even size.
+        most = math.prod(page.chunks) * page.bitspersample / 8 + page.chunks[0] + 1
+        if max(count for _, count in segments) > most:
+            raise ValueError("its parts are larger than its size and depth tell.")
     if page.compression == tifffile.COMPRESSION.JPEG:
         for offset, count in segments:
             file.seek(offset)

@@ -46,6 +46,8 @@ SLACK = 2**16
 MAX_AXIS, MAX_SLICE = 2**15 - 1, 2**24
 # Millimetres in a unit, by its code in `xyzt_units`. An unknown one (0) is mm, too.
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+# Distance in mm by which sform and qform may lie apart, for they are rounded.
+TOLERANCE = 0.1
 # Spacing in mm beyond which the units of a CT are doubted.
 PLAUSIBLE = (0.01, 100)
 # What says where the voxels lie, in the headers of NIfTI-1 and NIfTI-2.
@@ -115,7 +117,7 @@ class Nifti:
             apart = corners_apart(header.get_sform(), _qform(header), self.shape[:3])
             if np.isnan(apart):
                 yield "its qform is no rotation. The sform is used."
-            elif apart > 0.5 * spacing.min():
+            elif apart * self.millimetres > TOLERANCE:
                 yield (
                     f"its sform and its qform lie {apart * self.millimetres:.3g} mm "
                     "apart. The sform is used."

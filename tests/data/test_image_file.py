@@ -514,18 +514,23 @@ def test_check_range():
         (339, 2, "data type"),  # How the 32 bits of a sample are to be read.
         (262, 0, "PhotometricInterpretation"),  # Whether 0 is black.
         (284, 8, "planar configuration"),
+        (258, 0, "larger than its size and depth"),  # One bit is the default.
+        (259, 0, "Compression"),
+        (278, 4, "tag 278"),  # More than one number.
+        (277, 8, "samples"),
     ],
 )
 def test_damaged_tiff_tags(tmp_path, rng, tag, at, message):
     """What a TIFF says of its pixels is not guessed."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, rng.random((9, 8), "float32"), metadata=None)
-    if tag == 284:
+    if tag in (258, 284):
         tifffile.imwrite(path, rng.integers(0, 9, (9, 8, 3), "uint8"), metadata=None)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages.first.tags[tag].offset
     content = bytearray(path.read_bytes())
-    content[offset + at : offset + at + 2] = struct.pack("<H", 60_000)
+    value = {278: 2, 277: 0}.get(tag, 60_000)
+    content[offset + at : offset + at + 2] = struct.pack("<H", value)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Cannot read .*a.tif: .*{message}"):
         read_image(path)
