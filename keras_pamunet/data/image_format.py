@@ -314,6 +314,8 @@ def _check_tiff(page, file):
         _check_size(page.tilewidth, page.tilelength, pixel_bytes)
     size = file.seek(0, io.SEEK_END)
     segments = list(zip(page.dataoffsets, page.databytecounts))
+    if not all(isinstance(x, int) for segment in segments for x in segment):
+        raise ValueError("its offsets or sizes are damaged.")
     if len(segments) < np.prod(page.chunked) or any(
         not count or offset + count > size for offset, count in segments
     ):

@@ -1,5 +1,6 @@
 """Damages files: pure functions of a random generator and what a file holds."""
 
+import copy
 import io
 import json
 import struct
@@ -104,7 +105,8 @@ def _change(rng, content):
     elif how == 3 and isinstance(holder, dict):
         holder[f"{key}x"] = holder.pop(key)
     else:
-        holder[key] = VALUES[rng.integers(len(VALUES))]
+        # A copy: what is changed next may lie in it.
+        holder[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
 
 
 def _holders(content):
@@ -174,7 +176,7 @@ def damage_weights(rng: np.random.Generator, data: bytes) -> bytes:
         if how == 0:  # Claims 3.9 GiB, what Keras lets pass, and holds none.
             weights.create_dataset(name, (1000, 2**20), "float32", chunks=(1, 2**20))
         elif how == 1:
-            weights[name] = np.concatenate([array, array])
+            weights[name] = np.repeat(np.atleast_1d(array), 2, axis=0)
         elif how == 2:
             weights[name] = np.full_like(array, np.nan)
         elif how == 3:
