@@ -64,7 +64,7 @@ def test_sizes_in_turn(rng):
 def test_channels_and_classes(rng, channels, num_classes, activation):
     shape = (32, 32, channels)
     model = PAMUNet(shape, num_classes, 1, None, activation=activation)
-    images = rng.normal(size=(1, 32, 32, channels))
+    images = rng.uniform(0, 255, (1, 32, 32, channels))
     masks = np.asarray(run_once(model, images))
     assert masks.shape == (1, 32, 32, num_classes)
     if activation == "softmax":
