@@ -102,8 +102,6 @@ class Predictions:
     def confirm(self, mask: Path) -> None:
         """Makes sure, before a mask is put there, that the entry is still this one.
 
-        A picture of the mask before goes now, if none is drawn of the new one.
-
         Raises:
             ValueError: if another process has planned another mask in its place.
         """
@@ -114,19 +112,23 @@ class Predictions:
                     f"Expected {mask.parent} to be this process's own. Another one, of "
                     "another model or other settings, writes its masks there."
                 )
-        if picture := self._old_pictures.get(mask):
-            (self.path.parent / picture).unlink(missing_ok=True)
 
     def add(self, masks: Iterable[Path]) -> None:
         """Enters masks that have been made anew.
 
+        Pictures of the masks before go, where none is drawn of the new ones.
+
         Raises: as `plan`.
         """
-        if names := [mask.name for mask in masks]:
-            with locked(self.path.parent, WAIT):
-                self._write(
-                    self._read() | {name: self._entries[name] for name in names}
-                )
+        masks = list(masks)
+        if not masks:
+            return
+        for mask in masks:
+            if picture := self._old_pictures.get(mask):
+                (self.path.parent / picture).unlink(missing_ok=True)
+        new = {mask.name: self._entries[mask.name] for mask in masks}
+        with locked(self.path.parent, WAIT):
+            self._write(self._read() | new)
 
     def _entry(self, path, picture):
         if not path.is_file():
