@@ -57,7 +57,6 @@ setup(
         "keras_pamunet.presets": ["*/*"],
         "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
     },
-    py_modules=["keras_pamunet_cli"],
     entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:run"]},
     install_requires=[
         "absl-py>=2.1",

@@ -219,7 +219,7 @@ def stop():
         except KeyboardInterrupt:
             raise TypeError("half done")
 
-    keras_pamunet_cli._call(run, "json", "To go on: ")
+    keras_pamunet_cli.entry.call(run, "json", "To go on: ")
 
 keras_pamunet_cli.run()
 """

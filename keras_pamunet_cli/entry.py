@@ -1,0 +1,129 @@
+"""The app, its process, and how a verb is called."""
+
+import os
+import shlex
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+from absl import logging
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Light medical image segmentation with PAM-UNet and Keras 3.",
+)
+# Errors of verbs that users can mend.
+MENDABLE = (ValueError, OSError, ArithmeticError, MemoryError, ImportError)
+
+
+def run() -> None:
+    """The process of the command: its output and its signals."""
+    for name in ("stdout", "stderr"):
+        # One that is closed is None.
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115
+        # A file name may have letters that the terminal's encoding has not.
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+    # What is half done is tidied up, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python would try to write the rest once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"Error: Cannot write the output: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if show_version:
+        print(version("keras-pamunet"))
+        raise typer.Exit
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.ERROR)  # Grain warns where there is no JAX.
+    warnings.showwarning = _show_warning
+
+
+def call(run, module: str, interrupted: str = "", extra: str | None = None) -> Any:
+    """Runs a verb; turns what users can mend into one message and an exit code.
+
+    Args:
+        run: the verb.
+        module: the verb's own, imported first.
+        interrupted: what to say on Ctrl-C, before the command to go on with.
+        extra: which extra of the package holds the verb's own requirements.
+    """
+    stopped = []
+    try:
+        with _on_interrupt(_stop_at_once):
+            import_module(module)
+        with _on_interrupt(lambda *_: _stop(stopped)):
+            return run()
+    except (KeyboardInterrupt, Exception) as error:
+        # What is interrupted may fail in a way of its own.
+        if stopped or isinstance(error, KeyboardInterrupt):
+            command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+            to_go_on = f"{interrupted}{command if interrupted else ''}"
+            typer.echo(f"\nStopped. {to_go_on}", err=True)
+            raise typer.Exit(130) from None
+        if not isinstance(error, MENDABLE):
+            raise
+        hint = ""
+        if extra and isinstance(error, ImportError):
+            hint = f" (in a checkout: pip install '.[{extra}]')"
+        message = str(error) or type(error).__name__
+        typer.secho(f"Error: {message}{hint}", fg="red", err=True)
+        raise typer.Exit(1) from None
+
+
+def _stop(stopped):
+    stopped.append(True)
+    raise KeyboardInterrupt
+
+
+def _stop_at_once(*_):
+    """Ends the process: an import may swallow an exception, and nothing is begun."""
+    os.write(2, b"\nStopped.\n")
+    os._exit(130)
+
+
+@contextmanager
+def _on_interrupt(handler) -> Iterator[None]:
+    """Has a handler of its own for Ctrl-C, unless that is ignored, as by `nohup`."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    typer.secho(f"Warning: {message}", fg="yellow", err=True)
+
+
+def do_without_keras():
+    """Has modules of the package be imported without its `__init__`, and so Keras."""
+    package = ModuleType("keras_pamunet")
+    package.__path__ = list(find_spec("keras_pamunet").submodule_search_locations)
+    sys.modules.setdefault("keras_pamunet", package)

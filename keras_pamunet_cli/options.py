@@ -1,0 +1,95 @@
+"""Options that several commands have, and what they are turned into."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Recipe(StrEnum):
+    default = "default"
+    paper = "paper"
+
+
+class Tuner(StrEnum):
+    bayesian = "bayesian"
+    random = "random"
+    hyperband = "hyperband"
+
+
+class Attention(StrEnum):
+    luong = "luong"
+    self_ = "self"
+    cross = "cross"
+    additive = "additive"
+    none = "none"
+
+
+MAX_SIDE = 2**14  # Pixels. What is larger takes more memory than there is.
+DATA_HELP = (
+    "Folder with images/ and masks/, 'tfds:NAME' for a set prepared by TensorFlow "
+    "Datasets, or 'phantom' for drawn ones."
+)
+Data = Annotated[str, typer.Option(help=DATA_HELP)]
+DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="A .json file, a split in the data's splits/, or one of Kvasir-SEG: "
+        "effisegnet, official, pranet. Default: 80/10/10, drawn by --seed."
+    ),
+]
+Classes = Annotated[
+    int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
+]
+WINDOW_HELP = (
+    "HU of CT volumes that become grey values: liver, soft_tissue, lung, bone or "
+    "-200,250."
+)
+MODEL_HELP = "A run folder, a .keras file or the name of a preset."
+Model = Annotated[str, typer.Option(help=MODEL_HELP)]
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
+TrainingSize = Annotated[
+    int | None,
+    typer.Option(help="Height and width in pixels.", min=17, max=MAX_SIDE),
+]
+BatchSize = Annotated[int | None, typer.Option(min=1)]
+EncoderWeights = Annotated[
+    str | None, typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2.")
+]
+KeyStride = Annotated[
+    int, typer.Option(help="Above 1, attention to averages of squares.", min=1)
+]
+InputRange = Annotated[
+    tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="If the model takes images of any size.", min=17, max=MAX_SIDE),
+]
+Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Flips = Annotated[
+    bool,
+    typer.Option(help="Average over four mirror images, for 4 times the work."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def window_of(text):
+    """Two numbers of `-200,250`; names, and what is neither, stay as they are."""
+    try:
+        return tuple(float(limit) for limit in text.split(","))
+    except (AttributeError, ValueError):
+        return text
+
+
+def image_shape(network, size):
+    """Shape of the images a model takes; of `size` if it takes any."""
+    fixed = {side for side in network.input_shape[1:3] if side is not None}
+    if size is not None and fixed - {size}:
+        raise ValueError(
+            f"Expected no --size for a model of images of {max(fixed)} pixels. "
+            f"Received: --size {size}"
+        )
+    return tuple(side or size or 128 for side in network.input_shape[1:])

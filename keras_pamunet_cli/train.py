@@ -1,0 +1,114 @@
+"""The command `train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_pamunet_cli.entry import call
+from keras_pamunet_cli.options import (
+    MODEL_HELP,
+    WINDOW_HELP,
+    Attention,
+    BatchSize,
+    Classes,
+    Data,
+    EncoderWeights,
+    Quiet,
+    Recipe,
+    Seed,
+    Split,
+    TrainingSize,
+    window_of,
+)
+from keras_pamunet_cli.screen import show_scores
+
+
+def train(
+    data: Data = "phantom",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder.")
+    ] = None,
+    split: Split = None,
+    recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
+        Recipe.default
+    ),
+    size: TrainingSize = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: BatchSize = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: 0.001, of the paper 0.01.")
+    ] = None,
+    encoder_weights: EncoderWeights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help=f"To start from. {MODEL_HELP} Options follow it by default."),
+    ] = None,
+    attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
+    attention_regularization: Annotated[
+        float | None,
+        typer.Option(
+            help="Lambda, weight of the attention's variance. Default: 0.01.", min=0
+        ),
+    ] = None,
+    expansion: Annotated[
+        int | None,
+        typer.Option(help="Of the inverted residual blocks. Default: 6.", min=1),
+    ] = None,
+    key_stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, attention to averages of squares. Default: 1.", min=1
+        ),
+    ] = None,
+    input_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Lowest and highest pixel value. Default: 0 255."),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help=f"{WINDOW_HELP} Default: liver.")
+    ] = None,
+    num_classes: Classes = 1,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model, and score it. The same command goes on after a break."""
+
+    def run():
+        from keras_pamunet import training
+
+        return training.train(
+            data,
+            folder,
+            split,
+            recipe.value,
+            size,
+            epochs,
+            batch_size,
+            learning_rate,
+            seed,
+            not quiet,
+            weights=weights,
+            window=window_of(window),
+            num_classes=num_classes,
+            **given,
+        )
+
+    options = {
+        "encoder_weights": encoder_weights,
+        "attention": attention,
+        "attention_regularization": attention_regularization,
+        "expansion": expansion,
+        "key_stride": key_stride,
+        "input_range": input_range,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if attention is not None:
+        given["attention"] = None if attention is Attention.none else attention.value
+    folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
+    result = call(
+        run,
+        "keras_pamunet.training",
+        f"{folder} is as the last finished epoch left it. To go on: ",
+    )
+    show_scores(result, folder)
