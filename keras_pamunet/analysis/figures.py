@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from keras_pamunet.analysis.palette import COLOURS
 from keras_pamunet.files import unwritable, written_aside
 
 TRUTH_COLOUR = (80, 220, 80)
@@ -75,12 +76,33 @@ def write_picture(picture: np.ndarray, path: str | Path) -> None:
             more rows or columns than such a file can hold.
         OSError: names the file, if it cannot be written.
     """
-    path = Path(path)
+    _save(Image.fromarray(picture), Path(path))
+
+
+def write_labels(labels: np.ndarray, path: str | Path) -> None:
+    """Writes labels as a picture with a palette: numbers for programs, colours for us.
+
+    Args:
+        labels: `(height, width)` uint8.
+        path: where to, ending in `.png`. Folders on the way are made.
+
+    Raises:
+        ValueError: for another ending.
+        OSError: names the file, if it cannot be written.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"Expected a path that ends in .png. Received: {path}")
+    picture = Image.fromarray(labels)
+    picture.putpalette(COLOURS.tobytes())
+    _save(picture, Path(path))
+
+
+def _save(picture, path):
     check_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as new:
-            Image.fromarray(picture).save(new)
+            picture.save(new)
     except OSError as error:
         raise unwritable(path, error) from error
 
