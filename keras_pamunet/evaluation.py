@@ -14,12 +14,13 @@ from keras import ops
 
 from keras_pamunet import hub, metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
-from keras_pamunet.analysis.figures import comparison, to_rgb, write_picture
+from keras_pamunet.analysis.figures import comparison
 from keras_pamunet.data import is_volumes, open_source, open_splits
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
 from keras_pamunet.data.value_range import check_range
+from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.files import is_split, read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,

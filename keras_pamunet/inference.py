@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import rich.progress
 
-from keras_pamunet.analysis.figures import outline, to_rgb, write_picture
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.image_file import fit_channels, image_files, read_image
 from keras_pamunet.data.value_range import check_range
+from keras_pamunet.drawing import outline, to_rgb, write_picture
 from keras_pamunet.files import make_folder
 from keras_pamunet.predictions import Predictions
 

@@ -7,16 +7,10 @@ import keras
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import gate_maps
-from keras_pamunet.analysis.figures import (
-    attention_sheet,
-    check_suffix,
-    contact_sheet,
-    own_range,
-    to_rgb,
-    write_picture,
-)
+from keras_pamunet.analysis.figures import attention_sheet, contact_sheet
 from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.image_file import read_image
+from keras_pamunet.drawing import check_suffix, own_range, to_rgb, write_picture
 from keras_pamunet.inference import fit_image
 
 

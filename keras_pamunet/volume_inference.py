@@ -10,7 +10,7 @@ import numpy as np
 import rich.progress
 from rich.markup import escape
 
-from keras_pamunet.analysis.figures import contact_sheet, to_rgb, write_picture
+from keras_pamunet.analysis.figures import contact_sheet
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import (
     UnfitVolume,
@@ -21,6 +21,7 @@ from keras_pamunet.data.nifti import (
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, check_hu, window_limits
+from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.files import make_folder, unwritable, written_aside
 from keras_pamunet.inference import (
     check_exclusive,

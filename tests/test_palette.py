@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_pamunet.analysis.figures import write_labels
-from keras_pamunet.analysis.palette import COLOURS
 from keras_pamunet.data.image_file import read_mask
+from keras_pamunet.drawing import write_labels
+from keras_pamunet.palette import COLOURS
 
 
 def test_colours_differ():
