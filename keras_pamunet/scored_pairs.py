@@ -53,9 +53,8 @@ def open_pairs(
     runs = {path: _read_run(path) for path in models}
     own = next((run for run in runs.values() if _is_of(run, data)), None)
     if data is None and own is None:
-        raise ValueError(
-            f"Expected --data to score on. No run folder: {', '.join(models) or None}"
-        )
+        hint = f" No run folder: {', '.join(models)}" if models else ""
+        raise ValueError(f"Expected --data to score on.{hint}")
     data = own["settings"]["data"] if data is None else data
     if part is None:
         part = ALL if own is None and split is None else "test"

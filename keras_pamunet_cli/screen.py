@@ -53,13 +53,15 @@ def _digits(summary):
 def _table_of(summaries, title):
     """A row a number, a column a model."""
     digits = _digits(next(iter(summaries.values())))
+    gap = " " if len(summaries) < 3 else "\n"  # 80 columns hold no more.
 
     def figure(summary, name):
         text = f"{summary[name]:.{digits}f}"
         interval = summary.get("intervals", {}).get(name)
         if interval is None:
             return text
-        return f"{text} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+        low, high = (f"{limit:.{digits}f}" for limit in interval)
+        return f"{text}{gap}({low} to {high})"
 
     table = Table(title=title)
     table.add_column("metric", no_wrap=True)
