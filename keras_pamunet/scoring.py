@@ -90,14 +90,15 @@ def score(
     part, sources = open_pairs(scored, data, split, part, seed, num_classes or 1)
     if masks and sources[0].window is not None:
         raise _unfit("volumes as the data")
-    if networks and not full_size and (masks or len(set(sizes)) > 1):
+    full_size = full_size or not networks
+    if not full_size and (masks or len(set(sizes)) > 1):
         full_size = True
         warnings.warn(
             "What is compared is not all of one size, so it is scored in the images' "
             "own sizes, as with --full-size.",
             stacklevel=2,
         )
-    if full_size or not networks:
+    if full_size:
         pairs = sources
     else:
         # Models of one size and window share what is read.
@@ -128,7 +129,7 @@ def score(
             "split": None if split is None else str(split),
             "part": part,
             "full_size": full_size,
-            "flips": flips,
+            "flips": flips if networks else None,
         },
         **compare(results),
     }

@@ -29,9 +29,11 @@ def show_scores(result, folder):
 def show_comparison(comparison, folder):
     summaries, settings = comparison["summaries"], comparison["settings"]
     first = next(iter(summaries.values()))
-    size = "each in its own size" if settings["full_size"] else "in the models' size"
+    how = "each in its own size" if settings["full_size"] else "in the models' size"
+    if settings["flips"]:
+        how += ", mean of flips"
     print_table(
-        _table_of(summaries, f"{settings['part']} ({first['n']} images, {size})")
+        _table_of(summaries, f"{settings['part']} ({first['n']} images, {how})")
     )
     for model, difference in comparison["differences"].items():
         dice, interval = difference["dice"], difference["dice"]["interval"]

@@ -10,11 +10,12 @@ from keras_pamunet.predicted_masks import PredictedMasks
 
 @pytest.fixture
 def found(folder, rng):
-    """Masks for the folder's images: its own, moved, one empty, one of nothing."""
+    """Masks for the folder's images: half of its own, moved; one empty, one false."""
     root = folder.with_name("found")
     root.mkdir()
     for index, (_, mask) in enumerate(Folder(folder)):
         moved = np.roll(mask, 3 + index, axis=1)
+        moved[::2] = 0
         if index == 4:
             moved = 0 * moved
         Image.fromarray(255 * moved).save(root / f"case {index:02}.png")

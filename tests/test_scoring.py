@@ -63,7 +63,7 @@ def test_command(folder, models, tmp_path):
     options = [x for path in paths for x in ("--model", path)]
     done = run(*options, "--data", folder, "-o", tmp_path / "out", "--quiet")
     assert done.exit_code == 0, done.output
-    assert "all (12 images, in the models' size)" in done.output
+    assert "all (12 images, in the models' size, mean of flips)" in done.output
     comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
     dice = comparison["differences"][str(paths[1])]["dice"]
     low, high = dice["interval"]
@@ -113,6 +113,7 @@ def test_labels_in_the_table(tmp_path, rng):
     folders = ("--masks", tmp_path / "x", "--masks", tmp_path / "y")
     done = run(*folders, "--data", tmp_path, "--num-classes", 3, "--quiet")
     assert done.exit_code == 0, done.output
+    assert "all (2 images, each in its own size)" in done.output
     assert "dice, class 1" in done.output and "dice, class 2" in done.output
     done = run(*folders[:2], "--data", tmp_path, "--num-classes", 3, "--quiet")
     assert "Images with the class" in done.output
