@@ -70,7 +70,7 @@ setup(
         "opencv-python-headless>=4.10",
         "pillow>=11.0",
         "rich>=13.7",
-        "scipy>=1.14",
+        "scipy>=1.15",
         "tensorboard>=2.19",
         "tifffile>=2024.12.12",
         "typer>=0.15",

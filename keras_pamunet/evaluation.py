@@ -1,7 +1,6 @@
 """Scores a model on images with masks: numbers per image, a summary, pictures."""
 
 import itertools
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,23 +11,23 @@ import numpy as np
 import rich.progress
 from keras import ops
 
-from keras_pamunet import hub, metrics
+from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison
-from keras_pamunet.data import is_volumes, open_source, open_splits
+from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.data.cache import Cache
-from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.pipeline import one_hot, pipeline
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.drawing import to_rgb, write_picture
-from keras_pamunet.files import is_split, read_json_object, write_json
+from keras_pamunet.files import read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,
     predict_batch,
     predict_image,
     to_labels,
 )
-from keras_pamunet.run_folder import read_config, run_of
+from keras_pamunet.predicted_masks import PredictedMasks
+from keras_pamunet.scored_pairs import check_window
 
 SCORES = ("dice", "iou", "recall", "precision")
 
@@ -37,6 +36,7 @@ def evaluate(
     model: keras.Model,
     source: Any,
     output: str | Path | None = None,
+    *,
     batch_size: int = 16,
     pictures: int = 8,
     progress: bool = True,
@@ -46,7 +46,7 @@ def evaluate(
     """Scores a model.
 
     Args:
-        model: a `PAMUNet`.
+        model: a `PAMUNet`, or `PredictedMasks`, which are scored in full size.
         source: a `Cache` is scored in its size, batch by batch. Any other source of
             pairs is scored image by image, each in its own size.
         output: folder for `metrics.json` and `pictures/`; nothing is written by
@@ -65,27 +65,35 @@ def evaluate(
         precision, in which an image without a class scores 1 if none is found there;
         `pooled_dice`, of all pixels together; `n`, the number of images; `n_missed`,
         those with a class of which nothing was found, and `n_false`, those with a
-        found class that is not there. Its `classes` have a row for each class: `class`
-        (the label), the same means over the images that have the class (`None` if there
-        are none), `n_with_truth`, `n_missed` and `n_false`.
+        found class that is not there; `intervals`, the 95 % bootstrap interval of each
+        of the four means, see `keras_pamunet.bootstrap.mean_interval`. Its `classes`
+        have a row for each class: `class` (the label), the same means over the images
+        that have the class (`None` if there are none), `n_with_truth`, `n_missed` and
+        `n_false`.
+        If the source has groups, such as the volumes of slices, each image has its
+        `group`, the intervals draw groups, and the summary has their number,
+        `n_groups`. Of `PredictedMasks` `flips` is `None`.
 
     Raises:
         ValueError: names the image, if it has another number of channels than the model
-            takes, or other values than it was made for.
+            takes, or other values than it was made for, or a mask of another size.
         FloatingPointError: if the model's probabilities are NaN.
     """
-    if source.channels != model.input_shape[-1]:
+    is_files = isinstance(model, PredictedMasks)
+    if not is_files and source.channels != model.input_shape[-1]:
         raise ValueError(
             f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
             f"Received: {source.channels} channels"
         )
-    _check_windows(model, source)
+    check_window(model, source)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
     channels = scorers[0].target_class_ids or range(model.num_classes)
     rows, pngs = [], []
-    if isinstance(source, Cache):
+    if is_files:
+        batches, batch_size = _read_masks(model, source), 1
+    elif isinstance(source, Cache):
         batches = _predict_batches(model, source, batch_size, flips)
     else:
         batches, batch_size = _predict_images(model, source, flips), 1
@@ -109,12 +117,16 @@ def evaluate(
                 found = to_labels(image, image.shape[:2], model.activation)
                 pngs.append(cv2.imencode(".png", found)[1])
     names = [scorer.name for scorer in scorers]
-    summary = _summary(rows, names)
+    if source.groups is not None:
+        for row, group in zip(rows, source.groups):
+            row["group"] = group
+    summary = _summary(rows, names, source.groups)
     summary["pooled_dice"] = float(pooled.result())
     summary["classes"] = [
         _class_row([row["classes"][index] for row in rows], names)
         for index in range(len(channels))
     ]
+    flips = None if is_files else flips
     result = {"part": part, "flips": flips, "summary": summary, "images": rows}
     if output is not None:
         folder = Path(output) / "pictures"
@@ -160,11 +172,16 @@ def _score(scorers, channels, masks, probabilities):
         ]
 
 
-def _summary(rows, names):
-    """Means over the images, and how many were missed."""
+def _summary(rows, names, groups):
+    """Means over the images with their intervals, and how many were missed."""
+    scores = {name: [row[name] for row in rows] for name in names}
     return {
-        **{name: float(np.mean([row[name] for row in rows])) for name in names},
+        **{name: float(np.mean(values)) for name, values in scores.items()},
+        "intervals": {
+            name: mean_interval(values, groups) for name, values in scores.items()
+        },
         "n": len(rows),
+        **({} if groups is None else {"n_groups": len(set(groups))}),
         "n_missed": sum(any(map(_missed, row["classes"])) for row in rows),
         "n_false": sum(any(map(_false, row["classes"])) for row in rows),
     }
@@ -213,112 +230,6 @@ def _false(score):
     return not score["truth"] and score["dice"] == 0
 
 
-def open_pairs(
-    model: keras.Model,
-    path: str | Path,
-    data: str | None = None,
-    split: str | None = None,
-    part: str = "test",
-    seed: int = 0,
-) -> Pairs:
-    """The pairs to score a model on.
-
-    Args:
-        model: the model.
-        path: where it was loaded from. If that is a run folder, the pairs are by
-            default those of the run, by the names that it has kept.
-        data: see `keras_pamunet.data.open_splits`.
-        split: see `keras_pamunet.data.open_splits`.
-        part: `"train"`, `"validation"` or `"test"`.
-        seed: of a drawn split.
-
-    Raises:
-        ValueError: if there is no such part, all its pairs are gone, or no data are
-            known.
-
-    Warns:
-        UserWarning: names pairs that are gone or new since the run, and says how many
-            of the pairs the model was trained on.
-    """
-    folder = run_of(Path(path))
-    run = folder and read_config(folder)
-    own = run and run["settings"].get("data")
-    if data is None and own is None:
-        raise ValueError(f"Expected --data to score on. {path} is no run folder.")
-    is_own = own is not None and (data is None or _same_data(data, own))
-    data = own if data is None else data
-    window = model.window if is_volumes(data) else None
-    if is_own and split is None:
-        source = open_source(data, model.num_classes, window)
-        _check_windows(model, source)
-        return _pairs_of_run(source, run, part)
-    parts = open_splits(data, split, model.num_classes, seed, window)
-    if part not in parts:
-        raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
-    _check_windows(model, parts[part])
-    known = _trained_on(path, run) & set(parts[part].names)
-    if known and part != "train":
-        warnings.warn(
-            f"The model was trained on {len(known)} of these {len(parts[part])} "
-            f"pairs, or on others of their names: {some(sorted(known))}",
-            stacklevel=2,
-        )
-    return parts[part]
-
-
-def _trained_on(path, run):
-    """Names of the pairs that a model was trained on, of those that say so."""
-    if run is None:
-        try:
-            _, metadata = hub.read(hub.find(path))
-            split = metadata["data"]["split"]
-        except (ValueError, KeyError, TypeError):
-            return set()
-    else:
-        split = run["split"]
-    return set(split.get("train", ())) if is_split(split) else set()
-
-
-def _same_data(one, other):
-    return one == other or Path(one).resolve() == Path(other).resolve()
-
-
-def _check_windows(model, source):
-    """Makes sure that a model sees the window of HU that it was trained with."""
-    if source.window is not None and source.window != model.window:
-        raise ValueError(
-            f"Expected images like those that {model.origin} was trained on: its window"
-            f" of HU is {model.window}. Received: CT slices in the window "
-            f"{source.window}. A model of photographs, or of a version that kept no "
-            "window, must be trained on CT anew."
-        )
-
-
-def _pairs_of_run(source, run, part):
-    """Pairs of a part of a run; says what has changed since."""
-    if part not in run["split"]:
-        raise ValueError(
-            f"Expected one of {tuple(run['split'])}. Received: --part {part}"
-        )
-    there, names = set(source.names), run["split"][part]
-    gone = [name for name in names if name not in there]
-    new = sorted(there.difference(*run["split"].values()))
-    changes = {"gone and left out": gone, "new and left out": new}
-    for what, some_names in changes.items():
-        if some_names:
-            warnings.warn(
-                f"Since the run was begun {len(some_names)} pairs of "
-                f"{run['settings']['data']} are {what}: {some(some_names)}",
-                stacklevel=3,
-            )
-    if len(gone) == len(names):
-        raise ValueError(
-            f"Expected the {len(names)} pairs of the run's part {part!r} in "
-            f"{run['settings']['data']}. None of them is there any more."
-        )
-    return source.subset(name for name in names if name in there)
-
-
 def _remove_pictures(folder, record):
     """Removes the pictures of the evaluation before, and no others."""
     try:
@@ -333,6 +244,12 @@ def _remove_pictures(folder, record):
 
 def _file_name(name):
     return f"{name.replace('/', '_')}.png"  # volume-3/0042, a slice.
+
+
+def _read_masks(masks, source):
+    for name, (_, truth) in zip(source.names, source):
+        found = masks.read(name, truth.shape)
+        yield [one_hot(x[np.newaxis], masks.num_classes) for x in (truth, found)]
 
 
 def _predict_batches(model, source, batch_size, flips):

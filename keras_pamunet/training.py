@@ -251,7 +251,7 @@ def _run(output, settings, parts, part, base, progress):
         model,
         parts[part],
         output,
-        settings["batch_size"],
+        batch_size=settings["batch_size"],
         progress=progress,
         part=part,
         flips=recipe != "paper",

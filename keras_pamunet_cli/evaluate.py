@@ -6,46 +6,74 @@ from typing import Annotated
 import typer
 
 from keras_pamunet_cli.entry import call
-from keras_pamunet_cli.options import Flips, Model, Quiet, Seed, Size, image_shape
-from keras_pamunet_cli.screen import show_scores
+from keras_pamunet_cli.options import MODEL_HELP, Flips, Quiet, Seed, Size
+from keras_pamunet_cli.screen import show_comparison, show_scores
 
 
 def evaluate(
-    model: Model,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{MODEL_HELP} Given again, models are compared."),
+    ] = None,
+    masks: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of masks to score like a model's, by file name."),
+    ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Default: the data the run was trained on.")
+        str | None,
+        typer.Option(
+            help="Folder with images/ and masks/, or whatever train takes; for --masks "
+            "alone also a folder of masks. Default: the data the run was trained on."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Default: the run's own, for the run's data.")
     ] = None,
-    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="train, validation, test or all. Default: all pairs of new data, the "
+            "test part of a run's data and of a --split."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for metrics.json and pictures."),
+        typer.Option("--output", "-o", help="Folder for numbers and pictures."),
     ] = None,
     size: Size = None,
     flips: Flips = True,
     full_size: Annotated[
         bool, typer.Option(help="In the images' own sizes, not the network's.")
     ] = False,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Of --masks without a model. Default: 1.", min=1)
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on images with masks."""
+    """Score models or masks on images with masks, and compare them."""
 
     def run():
-        from keras_pamunet import data as sources
-        from keras_pamunet import evaluation, models
+        from keras_pamunet import scoring
 
-        if output is not None and (output / "config.json").exists():
-            raise ValueError(f"Expected a folder for results. {output} holds a run.")
-        network = models.load_model(model)
-        source = evaluation.open_pairs(network, model, data, split, part, seed)
-        shape = image_shape(network, size)[:2]
-        pairs = source if full_size else sources.Cache(source, shape)
-        sources.check([pairs], not quiet, network.input_range)
-        return evaluation.evaluate(
-            network, pairs, output, progress=not quiet, part=part, flips=flips
+        return scoring.score(
+            model or (),
+            data,
+            output,
+            masks=masks or (),
+            split=split,
+            part=part,
+            size=size,
+            full_size=full_size,
+            flips=flips,
+            num_classes=num_classes,
+            seed=seed,
+            progress=not quiet,
         )
 
-    show_scores(call(run, "keras_pamunet.evaluation"), output)
+    results, comparison = call(run, "keras_pamunet.scoring")
+    if comparison is None:
+        (result,) = results.values()
+        show_scores(result, output)
+    else:
+        show_comparison(comparison, output)

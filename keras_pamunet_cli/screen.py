@@ -4,31 +4,116 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+SCORES = ("dice", "iou", "recall", "precision")
+COUNTS = ("n_missed", "n_false")
+# Fewer images or groups give intervals that are too narrow.
+FEW = 20
+
 
 def show_scores(result, folder):
-    table = Table(title=f"{result['part']} ({result['summary']['n']} images)")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in result["summary"].items():
-        if name == "classes":
-            continue
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
-    table.add_row("mean of flips", "yes" if result["flips"] else "no")
+    summary = result["summary"]
+    table = _table_of({"value": summary}, f"{result['part']} ({summary['n']} images)")
+    if result["flips"] is not None:
+        table.add_row("mean of flips", "yes" if result["flips"] else "no")
     print_table(table)
-    if len(result["summary"]["classes"]) > 1:
-        show_classes(result["summary"]["classes"])
+    if len(summary["classes"]) > 1:
+        show_classes(summary["classes"], _digits(summary))
+    if "intervals" in summary:
+        _tell_of_intervals(summary)
     if folder is not None:
         typer.echo(f"Numbers per image: {folder / 'metrics.json'}")
         for picture in sorted((folder / "pictures").glob("*.png")):
             typer.echo(f"Picture: {picture}")
 
 
-def show_classes(classes):
-    names = ("dice", "iou", "recall", "precision")
+def show_comparison(comparison, folder):
+    summaries, settings = comparison["summaries"], comparison["settings"]
+    first = next(iter(summaries.values()))
+    how = "each in its own size" if settings["full_size"] else "in the models' size"
+    if settings["flips"]:
+        how += ", mean of flips"
+    print_table(
+        _table_of(summaries, f"{settings['part']} ({first['n']} images, {how})")
+    )
+    for model, difference in comparison["differences"].items():
+        dice, interval = difference["dice"], difference["dice"]["interval"]
+        text = f"{model} - {difference['to']}: Dice {dice['mean']:+.3f}"
+        if interval is not None:
+            text += f", 95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}"
+        typer.echo(f"{text} over {_counted(first)}: {dice['verdict']}")
+    _tell_of_intervals(first)
+    if folder is not None:
+        for name in ("comparison.json", "comparison.csv"):
+            typer.echo(f"Numbers per image: {folder / name}")
+        typer.echo(f"Pictures: in the folder of each model in {folder}")
+
+
+def _digits(summary):
+    return 3 if summary["n"] < 1000 else 4
+
+
+def _table_of(summaries, title):
+    """A row a number, a column a model."""
+    digits = _digits(next(iter(summaries.values())))
+    gap = " " if len(summaries) < 3 else "\n"  # 80 columns hold no more.
+
+    def figure(summary, name):
+        text = f"{summary[name]:.{digits}f}"
+        interval = summary.get("intervals", {}).get(name)
+        if interval is None:
+            return text
+        low, high = (f"{limit:.{digits}f}" for limit in interval)
+        return f"{text}{gap}({low} to {high})"
+
+    table = Table(title=title)
+    table.add_column("metric", no_wrap=True)
+    for model in summaries:
+        table.add_column(model, justify="right", overflow="fold")
+    for name in (*SCORES, "pooled_dice"):
+        table.add_row(name, *(figure(x, name) for x in summaries.values()))
+    classes = [x["classes"] for x in summaries.values()]
+    if len(summaries) > 1 and len(classes[0]) > 1:
+        for rows in zip(*classes):
+            cells = (
+                "" if row["dice"] is None else f"{row['dice']:.{digits}f}"
+                for row in rows
+            )
+            table.add_row(f"dice, class {rows[0]['class']}", *cells)
+    for name in COUNTS:
+        table.add_row(name, *(str(x[name]) for x in summaries.values()))
+    return table
+
+
+def _tell_of_intervals(summary):
+    from keras_pamunet import bootstrap
+
+    groups = "n_groups" in summary
+    made = bootstrap.settings(summary["n_groups" if groups else "n"], groups)
+    count = made["n_resampled"]
+    text = (
+        f"In brackets: 95 % bootstrap intervals over {_counted(summary)} "
+        f"({made['method']}, {made['resamples']} resamples, seed {made['seed']})."
+    )
+    if count < 2:
+        text = "No intervals: there is one group or image only."
+    elif count < FEW:
+        text += f" Of fewer than {FEW} they are too narrow."
+    typer.echo(text)
+
+
+def _counted(summary):
+    if "n_groups" in summary:
+        return f"{summary['n_groups']} groups of {summary['n']} images"
+    return f"{summary['n']} images"
+
+
+def show_classes(classes, digits):
     counts = {"n_with_truth": "with", "n_missed": "missed", "n_false": "false"}
-    table = Table("class", *names, *counts.values(), title="Images with the class")
+    table = Table("class", *SCORES, *counts.values(), title="Images with the class")
     for row in classes:
-        scores = ("" if row[name] is None else f"{row[name]:.4f}" for name in names)
+        scores = (
+            "" if row[name] is None else f"{row[name]:.{digits}f}" for name in SCORES
+        )
         table.add_row(str(row["class"]), *scores, *(str(row[key]) for key in counts))
     print_table(table)
 

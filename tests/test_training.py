@@ -4,7 +4,6 @@ import hashlib
 import inspect
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
-from keras_pamunet.data import Cache, Folder, Phantom, open_splits, save_split
-from keras_pamunet.evaluation import evaluate, open_pairs
+from keras_pamunet.data import Cache, Folder, Phantom, open_splits
+from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference import (
     fit_image,
     predict,
@@ -179,7 +178,15 @@ def model():
 def test_evaluate(folder, tmp_path, model):
     source = Cache(Folder(folder), (32, 32))
     source.names = [f"volume-0/{name}" for name in source.names]  # As slices have.
-    result = evaluate(model, source, tmp_path, 5, 3, progress=False, flips=False)
+    result = evaluate(
+        model,
+        source,
+        tmp_path,
+        batch_size=5,
+        pictures=3,
+        progress=False,
+        flips=False,
+    )
     assert [row["name"] for row in result["images"]] == source.names
     for index, row in enumerate(result["images"]):
         image, truth = source[index]
@@ -412,76 +419,6 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert "key_stride" not in seen  # Left to the weights, where some are given.
     run(*command, "--weights", "some", "--input-range", "-200", "250")
     assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
-
-
-@pytest.fixture
-def run_of_folder(folder, tmp_path, model):
-    """A run folder whose split was drawn by another seed than the default."""
-    model.save(tmp_path / "model.keras")
-    settings = {"data": str(folder), "split": None, "seed": 5}
-    split = {part: x.names for part, x in open_splits(folder, seed=5).items()}
-    config = {"settings": settings, "split": split}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    return tmp_path, split
-
-
-def test_evaluate_takes_the_split_of_the_run(folder, run_of_folder):
-    path, split = run_of_folder
-    common = ("evaluate", "--model", path, "--part", "train", "--quiet", "-o")
-    done = run(*common, path / "a")
-    assert done.exit_code == 0, done.output
-    images = json.loads((path / "a" / "metrics.json").read_text())["images"]
-    names = [row["name"] for row in images]
-    assert names == split["train"] != open_splits(folder, seed=0)["train"].names
-    done = run("evaluate", "--model", path, "--split", "nosuch")
-    assert f"Expected {folder}" in done.output.replace("\n", "")
-    done = run(*common, path)
-    assert done.exit_code == 1 and "holds a run" in done.output
-
-
-def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
-    """The folder has changed since: a split drawn anew would mix the parts."""
-    path, split = run_of_folder
-    for part in ("images", "masks"):
-        shutil.copy(folder / part / "case 01.png", folder / part / "case 95.png")
-        (folder / part / f"{split['train'][0]}.png").unlink(missing_ok=True)
-        (folder / part / f"{split['train'][0]}.jpg").unlink(missing_ok=True)
-    with pytest.warns(UserWarning, match="1 pairs .* are new and left out: case 95"):
-        pairs = open_pairs(model, path)
-    assert pairs.names == split["test"]
-    with pytest.warns(UserWarning) as caught:
-        pairs = open_pairs(model, path, part="train")
-    assert f"1 pairs of {folder} are gone" in str(caught[0].message)
-    assert pairs.names == split["train"][1:]
-    with pytest.warns(UserWarning, match="new and left out"):
-        assert open_pairs(model, path / "model.keras").names == split["test"]
-    # Another split of the same data, named in another way.
-    other = path / "other.json"
-    names = split["train"][1:4]
-    save_split(other, {**split, "train": split["test"], "test": names})
-    data = folder / ".." / folder.name
-    with pytest.warns(UserWarning, match="trained on 3 of these 3 pairs"):
-        open_pairs(model, path, data, other)
-    copy = shutil.copytree(folder, folder.with_name("copy"))
-    with pytest.warns(UserWarning, match="or on others of their names"):
-        open_pairs(model, path, copy, other)
-    for part in ("images", "masks"):
-        for file in (folder / part).iterdir():
-            if file.stem in split["test"]:
-                file.unlink()
-    with (
-        pytest.warns(UserWarning),
-        pytest.raises(ValueError, match="None of them is there"),
-    ):
-        open_pairs(model, path)
-
-
-def test_evaluate_knows_what_presets_were_trained_on(folder, tmp_path, model):
-    split = {part: pairs.names for part, pairs in open_splits(folder).items()}
-    model.save_to_preset(tmp_path / "preset", {"data": {"split": split}})
-    assert open_pairs(model, tmp_path / "preset", folder).names == split["test"]
-    with pytest.warns(UserWarning, match="trained on 1 of these 1 pairs"):
-        open_pairs(model, tmp_path / "preset", folder, seed=1)
 
 
 def test_evaluate_each_class(tmp_path):

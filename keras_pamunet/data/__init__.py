@@ -4,6 +4,7 @@ from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.check import check, examine
 from keras_pamunet.data.folder import Folder
+from keras_pamunet.data.mask_folder import MaskFolder
 from keras_pamunet.data.phantom import Phantom
 from keras_pamunet.data.pipeline import pipeline
 from keras_pamunet.data.source import is_volumes, open_source
@@ -28,6 +29,7 @@ __all__ = [
     "Augment",
     "Cache",
     "Folder",
+    "MaskFolder",
     "Phantom",
     "TfdsSource",
     "Volume",

@@ -57,8 +57,8 @@ class Folder(Pairs):
     ):
         self.root = Path(root)
         self.num_classes = check_num_classes(num_classes)
-        self._images = _files(self.root / images)
-        self._masks = _files(self.root / masks)
+        self._images = files_by_stem(self.root / images)
+        self._masks = files_by_stem(self.root / masks)
         for files, partners, kind in (
             (self._images, self._masks, "mask"),
             (self._masks, self._images, "image"),
@@ -144,7 +144,13 @@ def _most_channels(paths):
     return max(found)
 
 
-def _files(folder):
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The image files in a folder by their stem in Unicode's form NFC.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it holds no image, or two files have the same stem.
+    """
     files = {}
     for path in image_files(folder):
         stem = to_nfc(path.stem)

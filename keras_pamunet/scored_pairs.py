@@ -1,0 +1,180 @@
+"""Chooses the pairs that models are scored on."""
+
+import warnings
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from keras_pamunet import hub
+from keras_pamunet.data import MaskFolder, is_volumes, open_source, open_splits
+from keras_pamunet.data.image_file import holds_images
+from keras_pamunet.data.pairs import Pairs, some
+from keras_pamunet.files import is_split
+from keras_pamunet.run_folder import read_config, run_of
+
+ALL = "all"
+
+
+def open_pairs(
+    models: dict[str, Any],
+    data: str | Path | None = None,
+    split: str | Path | None = None,
+    part: str | None = None,
+    seed: int = 0,
+    num_classes: int = 1,
+) -> tuple[str, list[Pairs]]:
+    """Opens the pairs to score models on.
+
+    Args:
+        models: each model by the path it was loaded from. If that is a run folder, the
+            pairs are by default those of the run, by the names that it has kept; of
+            several runs those of the first.
+        data: see `keras_pamunet.data.open_splits`. Without models also a folder of
+            masks only.
+        split: see `keras_pamunet.data.open_splits`.
+        part: `"train"`, `"validation"`, `"test"`, or `"all"` for every pair of the
+            data or of the split. Defaults to `"test"` of a run's own data and of a
+            split, and to `"all"` of other data.
+        seed: of a drawn split.
+        num_classes: of the masks, if there are no models.
+
+    Returns:
+        The name of the part, and its pairs as each model takes them, all of the same
+        names: a source for each model; one source if there are no models.
+
+    Raises:
+        ValueError: if there is no such part, all its pairs are gone, no data are known
+            or the models have different numbers of classes.
+
+    Warns:
+        UserWarning: names pairs that are gone or new since the run, and says how many
+            of the pairs a model was trained on.
+    """
+    runs = {path: _read_run(path) for path in models}
+    own = next((run for run in runs.values() if _is_of(run, data)), None)
+    if data is None and own is None:
+        hint = f" No run folder: {', '.join(models)}" if models else ""
+        raise ValueError(f"Expected --data to score on.{hint}")
+    data = own["settings"]["data"] if data is None else data
+    if part is None:
+        part = ALL if own is None and split is None else "test"
+    sources = _open_sources(list(models.values()), data, num_classes)
+    if split is None and part == ALL:
+        names = sources[0].names
+    elif split is None and own is not None:
+        names = _names_of_run(sources[0], own, part)
+    else:
+        names = _names_of_split(sources[0], data, split, part, seed)
+    for path, run in runs.items():
+        known = _trained_on(path, run) & set(names)
+        if known and part != "train":
+            warnings.warn(
+                f"{path} was trained on {len(known)} of these {len(names)} pairs, or "
+                f"on others of their names: {some(sorted(known))}. Its scores on what "
+                "it has seen are too high.",
+                stacklevel=2,
+            )
+    return part, [source.subset(names) for source in sources]
+
+
+def check_window(model: Any, source: Any) -> None:
+    """Makes sure that a model sees the window of HU that it was trained with.
+
+    Raises:
+        ValueError: if the slices of a CT have another one.
+    """
+    if source.window is not None and source.window != model.window:
+        raise ValueError(
+            f"Expected images like those that {model.origin} was trained on: its window"
+            f" of HU is {model.window}. Received: CT slices in the window "
+            f"{source.window}. A model of photographs, or of a version that kept no "
+            "window, must be trained on CT anew."
+        )
+
+
+def _read_run(path):
+    folder = run_of(Path(path))
+    return folder and read_config(folder)
+
+
+def _is_of(run, data):
+    """Whether this is a run on these data; on any, if none are given."""
+    own = run and run["settings"].get("data")
+    if own is None or data is None:
+        return own is not None
+    return own == str(data) or Path(own).resolve() == Path(data).resolve()
+
+
+def _open_sources(models, data, num_classes):
+    """The data as each model takes them. Those that take the same share a source."""
+    if len({model.num_classes for model in models}) > 1:
+        classes = (f"{x.origin} has {x.num_classes}" for x in models)
+        raise ValueError(
+            "Expected models of one number of classes, or their scores say nothing "
+            f"about each other. Received: {', '.join(classes)}"
+        )
+    if not models:
+        if _is_folder_of_masks(data):
+            return [MaskFolder(data, num_classes)]
+        return [open_source(data, num_classes)]
+    opened, sources = {}, []
+    for model in models:
+        window = model.window if is_volumes(data) else None
+        if window not in opened:
+            opened[window] = open_source(data, model.num_classes, window)
+        check_window(model, opened[window])
+        sources.append(opened[window])
+    return sources
+
+
+def _is_folder_of_masks(data):
+    folder = Path(data)
+    return folder.is_dir() and not (folder / "images").exists() and holds_images(folder)
+
+
+def _names_of_split(source, data, split, part, seed):
+    window = source.window if is_volumes(data) else None
+    parts = open_splits(data, split, source.num_classes, seed, window)
+    if part == ALL:
+        return [*chain(*(pairs.names for pairs in parts.values()))]
+    if part not in parts:
+        raise ValueError(f"Expected one of {(*parts, ALL)}. Received: --part {part}")
+    return parts[part].names
+
+
+def _names_of_run(source, run, part):
+    """Names of a part of a run; says what has changed since."""
+    if part not in run["split"]:
+        raise ValueError(
+            f"Expected one of {(*run['split'], ALL)}. Received: --part {part}"
+        )
+    there, names = set(source.names), run["split"][part]
+    gone = [name for name in names if name not in there]
+    new = sorted(there.difference(*run["split"].values()))
+    changes = {"gone and left out": gone, "new and left out": new}
+    for what, some_names in changes.items():
+        if some_names:
+            warnings.warn(
+                f"Since the run was begun {len(some_names)} pairs of "
+                f"{run['settings']['data']} are {what}: {some(some_names)}",
+                stacklevel=3,
+            )
+    if len(gone) == len(names):
+        raise ValueError(
+            f"Expected the {len(names)} pairs of the run's part {part!r} in "
+            f"{run['settings']['data']}. None of them is there any more."
+        )
+    return [name for name in names if name in there]
+
+
+def _trained_on(path, run):
+    """Names of the pairs that a model was trained on, of those that say so."""
+    if run is None:
+        try:
+            _, metadata = hub.read(hub.find(path))
+            split = metadata["data"]["split"]
+        except (ValueError, KeyError, TypeError):
+            return set()
+    else:
+        split = run["split"]
+    return set(split.get("train", ())) if is_split(split) else set()

@@ -1,0 +1,170 @@
+"""Scores models and folders of masks on the same pairs, from files to files."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_pamunet.comparison import compare, write_comparison
+from keras_pamunet.data import Cache, check
+from keras_pamunet.data.volumes import nifti_files
+from keras_pamunet.evaluation import evaluate
+from keras_pamunet.files import make_folder
+from keras_pamunet.inference import input_size
+from keras_pamunet.models import load_model
+from keras_pamunet.predicted_masks import PredictedMasks
+from keras_pamunet.run_folder import CONFIG
+from keras_pamunet.scored_pairs import ALL, open_pairs
+
+
+def score(
+    models: Sequence[str | Path] = (),
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    *,
+    masks: Sequence[str | Path] = (),
+    split: str | Path | None = None,
+    part: str | None = None,
+    size: int | None = None,
+    full_size: bool = False,
+    flips: bool = True,
+    num_classes: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """Scores models, and folders of predicted masks, on the same pairs.
+
+    Args:
+        models: what `keras_pamunet.models.load_model` takes.
+        data: see `keras_pamunet.scored_pairs.open_pairs`. Defaults to those of the
+            first run among the models.
+        output: folder for the results. Of one model these are `metrics.json` and
+            `pictures/`; of several each has a folder for them, beside
+            `comparison.json` and `comparison.csv`.
+        masks: folders of masks, see `PredictedMasks`.
+        split: see `open_pairs`.
+        part: see `open_pairs`.
+        size: height and width to resize images to, for models that take any size.
+            Defaults to 128.
+        full_size: whether images are scored in their own sizes. They always are if
+            there are masks, or models of different sizes.
+        flips: see `keras_pamunet.inference.predict`.
+        num_classes: of masks without a model; see `keras_pamunet.data.Folder`.
+            Defaults to 1.
+        seed: of a drawn split.
+        progress: whether to show progress bars.
+
+    Returns:
+        What `evaluate` returns of each model and folder, by its path as it was given;
+        and what `compare` returns of them, or `None` if there is only one.
+
+    Raises:
+        ValueError: if there is nothing to score, a model or folder is given twice,
+            `size` or `num_classes` do not fit the models, there are masks of volumes,
+            the output folder holds a run, pairs are unfit for use, or see
+            `open_pairs`, `PredictedMasks` and `evaluate`.
+        OSError: if the output folder cannot be written.
+    """
+    names = [str(path) for path in (*models, *masks)]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            "Expected models (--model) or folders of masks (--masks), each once. "
+            f"Received: {', '.join(names) or None}"
+        )
+    for path in masks:
+        if nifti_files([Path(path)]):
+            raise _unfit(f"NIfTI volumes in {path}")
+    if output is not None:
+        if Path(output, CONFIG).exists():
+            raise ValueError(f"Expected a folder for results. {output} holds a run.")
+        make_folder(Path(output))
+    scored: dict[str, Any] = {str(path): load_model(path) for path in models}
+    networks = list(scored.values())
+    sizes = [_size_of(model, size) for model in networks]
+    if num_classes is not None and any(x.num_classes != num_classes for x in networks):
+        raise ValueError(
+            f"Expected no --num-classes for models of {networks[0].num_classes}. "
+            f"Received: {num_classes}"
+        )
+    part, sources = open_pairs(scored, data, split, part, seed, num_classes or 1)
+    if masks and sources[0].window is not None:
+        raise _unfit("volumes as the data")
+    full_size = full_size or not networks
+    if not full_size and (masks or len(set(sizes)) > 1):
+        full_size = True
+        warnings.warn(
+            "What is compared is not all of one size, so it is scored in the images' "
+            "own sizes, as with --full-size.",
+            stacklevel=2,
+        )
+    if full_size:
+        pairs = sources
+    else:
+        # Models of one size and window share what is read.
+        cached = {id(x): Cache(x, sizes[0]) for x in sources}
+        pairs = [cached[id(x)] for x in sources]
+    for path in masks:
+        scored[str(path)] = PredictedMasks(path, pairs[0], others=part != ALL)
+        pairs.append(pairs[0])
+    ranges = networks[0].input_range if networks else None
+    check([pairs[0]], progress, ranges)
+    folders = _folders(output, names)
+    results = {
+        name: evaluate(
+            model,
+            its_pairs,
+            folders[name],
+            progress=progress,
+            part=part,
+            flips=flips,
+        )
+        for (name, model), its_pairs in zip(scored.items(), pairs)
+    }
+    if len(results) == 1:
+        return results, None
+    comparison = {
+        "settings": {
+            "data": None if data is None else str(data),
+            "split": None if split is None else str(split),
+            "part": part,
+            "full_size": full_size,
+            "flips": flips if networks else None,
+        },
+        **compare(results),
+    }
+    if output is not None:
+        write_comparison(comparison, output)
+    return results, comparison
+
+
+def _unfit(found):
+    return ValueError(
+        f"Expected pictures for --masks. Received: {found}. This version scores no "
+        "masks of volumes from files: give the model that made them."
+    )
+
+
+def _size_of(model, size):
+    side = size or 128
+    found = input_size(model, (side, side))
+    if size is not None and found != (size, size):
+        raise ValueError(
+            f"Expected no --size for {model.origin}, a model of images of "
+            f"{max(found)} pixels. Received: --size {size}"
+        )
+    return found
+
+
+def _folders(output, names):
+    """The folder for the results of each; safe and different names of several."""
+    if output is None or len(names) == 1:
+        return dict.fromkeys(names, output)
+    folders = {}
+    for name in names:
+        safe = plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
+        number = 2
+        while Path(output, safe) in folders.values():
+            safe, number = f"{plain}-{number}", number + 1
+        folders[name] = Path(output, safe)
+    return folders
