@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pamunet.analysis.figures import own_range
 from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
+from keras_pamunet.drawing import own_range
 from keras_pamunet.models import PAMUNet
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_pamunet.analysis.figures import write_labels
 from keras_pamunet.data import Folder, MaskFolder
+from keras_pamunet.drawing import write_labels
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.predicted_masks import PredictedMasks
 

@@ -69,6 +69,8 @@ _BITS = (
     tifffile.COMPRESSION.CCITT_T4,
     tifffile.COMPRESSION.CCITT_T6,
 )
+# Bits of a channel that cameras and programs write.
+_DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16, 24, 32, 64)
 # Tags that each image has, and tags of one number each.
 _NEEDED = {
     256: "ImageWidth",
@@ -297,6 +299,13 @@ def _check_tiff(page, file):
         raise ValueError("its planar configuration is damaged.")
     if page.samplesperpixel < 1 or (322 in page.tags) != (323 in page.tags):
         raise ValueError("its samples or its tiles are damaged.")
+    if page.bitspersample not in _DEPTHS or (
+        page.predictor != 1 and page.bitspersample not in (8, 16, 32, 64)
+    ):
+        raise ValueError(
+            f"its pixels have {page.bitspersample} bits a channel, which nobody writes "
+            "in this way."
+        )
     if page.compression in _BITS and page.bitspersample != 1:
         raise ValueError("its compression is of one bit, and its pixels have more.")
     if page.compression not in _COMPRESSIONS:
@@ -320,8 +329,10 @@ def _check_tiff(page, file):
         not count or offset + count > size for offset, count in segments
     ):
         raise ValueError("the file is truncated.")
-    if any(offset < 8 for offset, _ in segments):
-        raise ValueError("a part of it begins in its header.")
+    # A directory of n entries has 2 + 12 n bytes at least.
+    start, end = page.offset, page.offset + 2 + 12 * len(page.tags)
+    if any(at < 8 or (at < end and at + count > start) for at, count in segments):
+        raise ValueError("a part of it begins in its header or its directory.")
     if page.compression == tifffile.COMPRESSION.NONE:
         # A part of one more byte has an even size.
         most = math.prod(page.chunks) * page.bitspersample / 8 + page.chunks[0] + 1

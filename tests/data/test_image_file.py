@@ -275,6 +275,24 @@ def test_truncated(tmp_path, colours, suffix):
             read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("tag", "value", "message"),
+    [(258, 7, "7 bits a channel"), (258, 12, "12 bits"), (273, 16, "its directory")],
+)
+def test_damaged_tags(tmp_path, colours, tag, value, message):
+    """The pixels that such a file would give are others than those in it."""
+    path = tmp_path / "a.tif"
+    grey = colours[..., 0]
+    tifffile.imwrite(path, grey, compression="lzw", predictor=2)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags[tag].valueoffset
+    content[at : at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_image(path)
+
+
 def as_grey(mask):
     return Image.fromarray(255 * mask)
 

@@ -129,28 +129,28 @@ def masks_of(pixels: np.ndarray) -> Iterator[np.ndarray]:
     yield grey > 127
 
 
-# By the size of the header: place and kind of `vox_offset`, and its least value.
-OFFSETS = {348: (108, "f", 352), 540: (168, "q", 544)}
-
-
 def _with_offset(path):
     """The file; of one whose voxels begin at byte 0, a copy that says where they do.
 
-    nibabel would take the header for voxels.
+    nibabel would take the header for voxels. Where the header's size is damaged, too,
+    it goes by the magic word, as here.
     """
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
-    for order in "<>":
-        (size,) = struct.unpack(f"{order}i", content[:4])
-        at, kind, least = {348: (108, "f", 352), 540: (168, "q", 544)}.get(
-            size, (0,) * 3
+    first = content[344:347] == b"n+1"
+    at, bytes_, least = (108, "f", 352) if first else (168, "q", 544)
+    offset = struct.pack("=" + bytes_, 0)
+    if content[at : at + len(offset)] in (offset, b"\x00\x00\x00\x80"):
+        sides = content[40:48] if first else content[16:32]
+        width = 2 if first else 8
+        order = "little" if 1 <= int.from_bytes(sides[:width], "little") <= 7 else "big"
+        content = bytearray(content)
+        struct.pack_into(
+            {"little": "<", "big": ">"}[order] + bytes_, content, at, least
         )
-        if at and struct.unpack_from(order + kind, content, at)[0] == 0:
-            content = bytearray(content)
-            struct.pack_into(order + kind, content, at, least)
-            path = path.with_name("copy.nii")
-            path.write_bytes(content)
+        path = path.with_name("copy.nii")
+        path.write_bytes(content)
     return path
 
 
