@@ -35,6 +35,31 @@ def keep_freed_memory() -> None:
         glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise
 
 
+@contextmanager
+def on_device(name: str) -> Iterator[None]:
+    """Within it, Keras computes on a device.
+
+    Args:
+        name: kind and number, such as `"cpu"`, `"gpu"` or `"gpu:1"`.
+
+    Raises:
+        ValueError: if the back end sees no such device.
+    """
+    kind, _, number = name.lower().partition(":")
+    there = keras.distribution.list_devices(kind) if kind in ("cpu", "gpu") else []
+    if not number.isdecimal() and number or int(number or 0) >= len(there):
+        seen = [
+            *keras.distribution.list_devices("cpu"),
+            *keras.distribution.list_devices("gpu"),
+        ]
+        raise ValueError(
+            f"Expected a device of {keras.backend.backend()}: {', '.join(seen)}. "
+            f"Received: {name!r}"
+        )
+    with keras.device(f"{kind}:{number or 0}"):
+        yield
+
+
 def run_once(model: keras.Model, images: np.ndarray) -> Any:
     """What a model makes of a batch, the quick way if there will be few of the kind.
 

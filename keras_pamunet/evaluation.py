@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import keras
 import numpy as np
-import rich.progress
 from keras import ops
 
 from keras_pamunet import metrics
@@ -23,10 +22,11 @@ from keras_pamunet.files import read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,
     predict_batch,
-    predict_image,
+    segment,
     to_labels,
 )
 from keras_pamunet.predicted_masks import PredictedMasks
+from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_window
 
 SCORES = ("dice", "iou", "recall", "precision")
@@ -56,7 +56,7 @@ def evaluate(
             best.
         progress: whether to show a progress bar.
         part: name of what is scored, for the record.
-        flips: see `keras_pamunet.inference.predict`.
+        flips: see `keras_pamunet.inference.segment`.
 
     Returns:
         `{"part": ..., "flips": ..., "summary": {...},
@@ -97,12 +97,8 @@ def evaluate(
         batches = _predict_batches(model, source, batch_size, flips)
     else:
         batches, batch_size = _predict_images(model, source, flips), 1
-    for masks, probabilities in rich.progress.track(
-        batches,
-        "Evaluating",
-        total=-(-len(source) // batch_size),
-        disable=not progress,
-        transient=True,
+    for masks, probabilities in track(
+        batches, "Evaluating", -(-len(source) // batch_size), progress
     ):
         pooled.update_state(masks, probabilities)
         for scores in _score(scorers, channels, masks, probabilities):
@@ -114,7 +110,7 @@ def evaluate(
             rows.append({"name": name, **means, "classes": scores})
         if output is not None:  # To draw some. As labels many would need gigabytes.
             for image in np.asarray(probabilities):
-                found = to_labels(image, image.shape[:2], model.activation)
+                found = to_labels(image, model.activation)
                 pngs.append(cv2.imencode(".png", found)[1])
     names = [scorer.name for scorer in scorers]
     if source.groups is not None:
@@ -264,7 +260,7 @@ def _predict_batches(model, source, batch_size, flips):
 def _predict_images(model, source, flips):
     for name, (image, mask) in zip(source.names, source):
         with _named(name):
-            found = predict_image(model, image, flips)
+            found = segment(model, image, flips=flips).mask
         yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
 
 

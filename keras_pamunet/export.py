@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rich.progress
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
@@ -15,6 +14,7 @@ from keras_pamunet.inference import fit_image, to_labels
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
 from keras_pamunet.onnx_model import OnnxModel
+from keras_pamunet.progress import track
 
 
 def export(
@@ -115,17 +115,12 @@ def _compare(model, exported, images, progress):
     """The report on all the images, each repeated to fill a batch."""
     batch_size = exported.input_shape[0] or 1
     largest, changed, pixels = 0.0, 0, 0
-    for image in rich.progress.track(
-        images, "Comparing", disable=not progress, transient=True
-    ):
+    for image in track(images, "Comparing", shown=progress):
         batch = np.repeat(image[np.newaxis], batch_size, axis=0)
         ours = np.asarray(model.predict_on_batch(batch))
         theirs = exported.predict_on_batch(batch)
         largest = np.maximum(largest, np.abs(ours - theirs).max())
-        one, other = (
-            to_labels(batch[0], batch.shape[1:3], model.activation)
-            for batch in (ours, theirs)
-        )
+        one, other = (to_labels(batch[0], model.activation) for batch in (ours, theirs))
         changed += int(np.count_nonzero(one != other))
         pixels += one.size
     return {

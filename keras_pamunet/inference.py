@@ -1,149 +1,102 @@
-"""Predicts masks of image files. Needs no Keras: the model may be an `OnnxModel`."""
+"""Finds objects in images. Needs no Keras: the model may be an `OnnxModel`."""
 
-import errno
 import warnings
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import rich.progress
 
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.data.image_file import fit_channels, image_files, read_image
+from keras_pamunet.data.image_file import fit_channels, read_image
 from keras_pamunet.data.value_range import check_range
-from keras_pamunet.drawing import outline, to_rgb, write_picture
-from keras_pamunet.files import make_folder
-from keras_pamunet.predictions import Predictions
-
-# Errors of the disk, which the next image would meet again.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+from keras_pamunet.object_finder import ObjectFinder
+from keras_pamunet.segmentation import Segmentation
 
 
-def predict(
+def segment(
     model: Any,
-    images: str | Path,
-    output: str | Path,
-    overlay: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
+    image: str | Path | np.ndarray,
+    *,
     flips: bool = True,
-) -> tuple[list[Path], list[Path]]:
-    """Predicts the masks of an image file or of a folder of them.
-
-    A mask appears when it is complete, so the same call goes on after a break. The
-    folder's `predictions.json` tells what each mask was made of, see
-    `keras_pamunet.predictions.Predictions`.
-
-    Args:
-        model: a `PAMUNet` or an `OnnxModel`.
-        images: an image file or a folder.
-        output: folder for the masks, `<stem>.png` in the size of their image: 0 and
-            255, or the labels if the model tells several classes apart.
-        overlay: whether to write `<stem>_overlay.png`, too: the image with the
-            mask's outline.
-        overwrite: whether to write masks anew that are there. By default they are
-            kept if they were made of the same image by the same model with the same
-            settings, and else an error.
-        progress: whether to show a progress bar.
-        flips: whether to average over the four mirror images of each image
-            (test-time augmentation), for four times the work.
-
-    Returns:
-        Paths of the masks that were written, and of those that were there and kept.
-
-    Raises:
-        FileNotFoundError: if there is no such file or folder.
-        OSError: if the folder cannot be written.
-        FloatingPointError: names the model, if its probabilities are NaN.
-        ValueError: names the images that could not be read or have another number
-            of channels than the model takes; the others are done all the same. Also
-            if a mask would take the place of an image or of another mask, or one of
-            other origin is there.
-    """
-    images, output = Path(images), Path(output)
-    files = [images] if images.is_file() else image_files(images)
-    _check_targets(files, output)
-    masks = {output / f"{path.stem}.png": path for path in files}
-    make_folder(output)
-    predictions = Predictions(output, model, {"flips": flips})
-    overlays = {x: x.with_name(f"{x.stem}_overlay.png") for x in masks if overlay}
-    kept = predictions.plan(masks, overwrite, overlays)
-    bright = 255 if model.activation == "sigmoid" else 1
-    written, problems = [], []
-    try:
-        for mask, path in rich.progress.track(
-            [(mask, path) for mask, path in masks.items() if mask not in kept],
-            "Predicting",
-            disable=not progress,
-            transient=True,
-        ):
-            try:
-                image = read_image(path)
-                labels = predict_image(model, image, flips)
-            except (ValueError, OSError) as error:
-                problems.append(f"  {path}: {error}")
-                continue
-            predictions.confirm(mask)
-            try:
-                if overlay:  # Before the mask, which says that all is done.
-                    picture = outline(to_rgb(image, model.input_range), labels)
-                    write_picture(picture, overlays[mask])
-                write_picture(labels * bright, mask)
-            except (ValueError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                    raise
-                problems.append(f"  {path}: {error}")
-                continue
-            written.append(mask)
-    finally:
-        if overwrite:
-            predictions.add(written)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(files)} images could not be predicted:\n"
-            + "\n".join(problems)
-        )
-    return written, kept
-
-
-def _check_targets(files, output):
-    """Makes sure that no mask takes the place of an image or of another mask."""
-    if output.resolve() == files[0].parent.resolve():
-        raise ValueError(
-            f"Expected another folder for the masks than that of the images, {output}"
-        )
-    stems = {}
-    for path in files:
-        for stem in (path.stem, f"{path.stem}_overlay"):
-            if stem in stems:
-                raise ValueError(
-                    "Expected images whose masks get different names. Received: "
-                    f"{stems[stem].name} and {path.name}. Rename one of them."
-                )
-            stems[stem] = path
-
-
-def predict_image(model: Any, image: np.ndarray, flips: bool = True) -> np.ndarray:
-    """Predicts the mask of one image of any size.
+    threshold: float = 0.5,
+    min_area: int = 0,
+) -> Segmentation:
+    """Finds the objects in one image of any size.
 
     Args:
         model: a `PAMUNet` or an `OnnxModel`. If its input has a fixed size the image
             is resized to it and the probabilities back.
-        image: raw values, `(height, width, channels)`.
-        flips: see `predict`.
-
-    Returns:
-        The labels, `(height, width)` uint8: 0 and 1, or with `"softmax"` the classes.
+        image: a file's path, or raw values, `(height, width, channels)` or
+            `(height, width)` of a grey image.
+        flips: whether to average over the four mirror images (test-time
+            augmentation), for four times the work.
+        threshold: lowest probability of an object, of models that find one kind.
+            Among classes that exclude each other the likeliest is taken.
+        min_area: pixels. Smaller objects are left out.
 
     Raises:
-        ValueError: for another number of channels than the model takes, or pixels
-            that are NaN or infinite.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, for another number of channels than the
+            model takes, pixels that are NaN or infinite, a threshold that is not
+            between 0 and 1 or not of one kind of object, and classes that overlap.
         FloatingPointError: as `predict_batch`.
     """
-    check_exclusive(model)
+    check_threshold(model, threshold)
+    if isinstance(image, str | Path):
+        image = read_image(image)
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., np.newaxis]
     (probabilities,) = predict_batch(model, fit_image(model, image)[np.newaxis], flips)
-    return to_labels(probabilities, image.shape[:2], model.activation)
+    return to_segmentation(model, image, probabilities, threshold, min_area)
+
+
+def to_segmentation(
+    model: Any,
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    threshold: float = 0.5,
+    min_area: int = 0,
+) -> Segmentation:
+    """What probabilities of the model's size say of an image of its own size.
+
+    Args:
+        model: whose probabilities they are.
+        image: raw values, `(height, width, channels)`.
+        probabilities: `(height, width, num_classes)` of any size.
+        threshold: see `segment`.
+        min_area: see `segment`.
+    """
+    probabilities = resize_probabilities(probabilities, image.shape[:2])
+    mask = to_labels(probabilities, model.activation, threshold)
+    finder = ObjectFinder(min_area)
+    finder.add(mask, probabilities.max(axis=-1))
+    return Segmentation(
+        image=image,
+        mask=finder.clean(0, mask),
+        probabilities=probabilities,
+        objects=finder.objects(),
+        input_range=model.input_range,
+    )
+
+
+def check_threshold(model: Any, threshold: float) -> None:
+    """Makes sure that a model has one label for each pixel, by this threshold.
+
+    Raises:
+        ValueError: if its classes may overlap, or the threshold does not fit.
+    """
+    check_exclusive(model)
+    if not 0 < threshold < 1:
+        raise ValueError(
+            f"Expected a threshold between 0 and 1. Received: threshold={threshold}"
+        )
+    if model.activation == "softmax" and threshold != 0.5:
+        raise ValueError(
+            f"Expected no threshold for {model.origin}, whose classes exclude each "
+            f"other: the likeliest is taken. Received: threshold={threshold}"
+        )
 
 
 def check_exclusive(model: Any) -> None:
@@ -238,12 +191,26 @@ def input_size(model: Any, size: tuple[int, int]) -> tuple[int, int]:
     return tuple(fixed or own for fixed, own in zip(model.input_shape[1:3], size))
 
 
-def to_labels(
-    probabilities: np.ndarray, size: tuple[int, int], activation: str
+def resize_probabilities(
+    probabilities: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """Labels, `size` uint8, of probabilities `(height, width, classes)` of any size."""
-    if probabilities.shape[:2] != size:
-        probabilities = cv2.resize(probabilities, size[::-1]).reshape(*size, -1)
+    """Probabilities `(height, width, classes)` of another size, between pixels."""
+    if probabilities.shape[:2] == size:
+        return probabilities
+    return cv2.resize(probabilities, size[::-1]).reshape(*size, -1)
+
+
+def to_labels(
+    probabilities: np.ndarray, activation: str, threshold: float = 0.5
+) -> np.ndarray:
+    """Labels, `(height, width)` uint8, of probabilities `(height, width, classes)`."""
     if activation == "softmax":
         return np.argmax(probabilities, axis=-1).astype("uint8")
-    return (probabilities > 0.5).any(axis=-1).astype("uint8")
+    return (probabilities > threshold).any(axis=-1).astype("uint8")
+
+
+def of_objects(probabilities: np.ndarray, activation: str) -> np.ndarray:
+    """Of each pixel the probability of any object, `(height, width)`."""
+    if activation == "softmax":
+        return 1 - probabilities[..., 0]
+    return probabilities.max(axis=-1)

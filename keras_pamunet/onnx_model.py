@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pamunet import inference
 from keras_pamunet.files import check_regular
+from keras_pamunet.segmentation import Segmentation
 
 # Where an ONNX file tells what the network itself does not, and its own SHA-256.
 METADATA, SHA256 = "keras_pamunet", "keras_pamunet_sha256"
@@ -43,7 +45,7 @@ def keep_traces_here() -> None:
 class OnnxModel:
     """A model that `keras_pamunet.export.export` wrote, for prediction.
 
-    Takes the place of a `PAMUNet` in `keras_pamunet.inference.predict` and
+    Takes the place of a `PAMUNet` in `keras_pamunet.image_inference.predict_images` and
     `keras_pamunet.volume_inference.predict_volume`.
 
     Args:
@@ -155,6 +157,19 @@ class OnnxModel:
                 f"model takes {self.input_shape[1:]}, from 17 pixels up: {error}"
             ) from error
         return np.concatenate(found)[:count]
+
+    def segment(
+        self,
+        image: str | Path | np.ndarray,
+        *,
+        flips: bool = True,
+        threshold: float = 0.5,
+        min_area: int = 0,
+    ) -> Segmentation:
+        """Finds the objects in one image, see `keras_pamunet.inference.segment`."""
+        return inference.segment(
+            self, image, flips=flips, threshold=threshold, min_area=min_area
+        )
 
 
 def _read(path):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import rich.progress
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -29,6 +28,7 @@ from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, replace_bytes, replace_text
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.progress import track
 from keras_pamunet.run_folder import (
     check_backend,
     open_run,
@@ -238,12 +238,11 @@ def _run(output, settings, parts, part, base, progress):
         count = min(steps, STATISTICS_BATCHES)
         estimate_batch_statistics(
             model,
-            rich.progress.track(
+            track(
                 (images for images, _ in itertools.islice(batches, count)),
                 "Batch statistics",
                 count,
-                disable=not progress,
-                transient=True,
+                progress,
             ),
         )
         replace_model(output, to_keras_file(model))

@@ -1,13 +1,14 @@
 """Predicts masks of CT volumes in NIfTI files."""
 
+import dataclasses
 import math
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
-import rich.progress
 from rich.markup import escape
 
 from keras_pamunet.analysis.figures import contact_sheet
@@ -19,18 +20,26 @@ from keras_pamunet.data.nifti import (
     temporary_file,
 )
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.data.windows import apply_window, check_hu, window_limits
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.files import make_folder, unwritable, written_aside
+from keras_pamunet.image_inference import PROBABILITIES, mask_paths
 from keras_pamunet.inference import (
     check_exclusive,
+    check_threshold,
     input_size,
+    of_objects,
     predict_batch,
+    resize_probabilities,
     to_labels,
 )
+from keras_pamunet.object_finder import ObjectFinder
+from keras_pamunet.predicted import Predicted
 from keras_pamunet.predictions import Predictions
+from keras_pamunet.progress import track
+from keras_pamunet.results import to_record
 
+PREVIEWS = "previews"
 PREVIEW_SLICES = 8
 
 
@@ -59,7 +68,7 @@ def predict_volume(
             is none. Models of another `input_range` take HU as they are, and no
             window.
         batch_size: slices predicted at once.
-        flips: see `keras_pamunet.inference.predict`.
+        flips: see `keras_pamunet.inference.segment`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -81,21 +90,27 @@ def predict_volume(
     model = _load(model)
     limits = _limits(model, window)
     volume = _open(source, model, limits)
-    labels = _predict(volume, model, limits, batch_size, flips, progress)
-    return volume.to_nifti(labels)
+    found = _predict(volume, model, limits, batch_size, flips, progress)
+    return volume.to_nifti(found.labels)
 
 
 def predict_volumes(
     model: Any,
-    volumes: str | Path,
+    inputs: str | Path | Iterable[str | Path],
     output: str | Path,
+    *,
+    recursive: bool = False,
     window: str | tuple[float, float] | None = None,
-    preview: bool = False,
+    preview: bool = True,
+    probabilities: bool = False,
+    threshold: float = 0.5,
+    min_volume: float = 0.0,
+    flips: bool = True,
+    batch_size: int = 8,
     overwrite: bool = False,
     progress: bool = True,
-    flips: bool = True,
-) -> tuple[list[Path], list[Path]]:
-    """Writes the masks of a NIfTI file or of a folder of them.
+) -> Predicted:
+    """Writes the masks of NIfTI volumes, and what was found in numbers.
 
     A mask appears when it is complete, so the same call goes on after a break. The
     folder's `predictions.json` tells what each mask was made of, see
@@ -103,20 +118,26 @@ def predict_volumes(
 
     Args:
         model: see `predict_volume`.
-        volumes: a `.nii` or `.nii.gz` file, or a folder with such files.
+        inputs: files and folders, see `keras_pamunet.inputs.find_files`.
         output: folder for the masks, which have the names of their volumes; for one
             volume also the mask's own path, ending in `.nii` or `.nii.gz`.
+            `results.csv` beside them has the columns of
+            `keras_pamunet.results.COLUMNS`.
+        recursive: whether to look into the folders of folders, too. Their masks lie
+            in folders of the same names.
         window: see `predict_volume`.
-        preview: whether to draw some slices of each volume, too, with its new mask
-            and the outline: `<mask>.png` beside the mask.
+        preview: whether to write `previews/<name>.png`, too: some slices of each
+            volume with the mask and its outline.
+        probabilities: whether to write `probabilities/<name>`, too: of each voxel the
+            probability that it belongs to an object, as 16 bits with a scaling.
+        threshold: see `keras_pamunet.inference.segment`.
+        min_volume: ml. Smaller objects are left out.
+        flips: see `keras_pamunet.inference.segment`.
+        batch_size: slices predicted at once.
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same volume by the same model with the same
             settings, and else an error.
         progress: whether to show a progress bar for each volume.
-        flips: see `keras_pamunet.inference.predict`.
-
-    Returns:
-        Paths of the masks that were written, and of those that were there and kept.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -129,44 +150,74 @@ def predict_volumes(
     """
     model = _load(model)
     limits = _limits(model, window)
-    masks = _masks(Path(volumes), Path(output))
-    folder = next(iter(masks)).parent
+    check_threshold(model, threshold)
+    folder, masks = mask_paths(inputs, Path(output), recursive, (".nii", ".nii.gz"))
     make_folder(folder)
-    predictions = Predictions(folder, model, {"flips": flips, "window": limits})
-    previews = {x: x.with_name(f"{nifti_stem(x)}.png") for x in masks if preview}
-    kept = predictions.plan(masks, overwrite, previews)
-    written, problems = [], []
+    settings = {"flips": flips, "window": limits, "threshold": threshold}
+    predictions = Predictions(folder, model, {**settings, "min_volume": min_volume})
+    previews, maps = {}, {}
+    for mask in masks:
+        name = mask.relative_to(folder)
+        if preview:
+            previews[mask] = (
+                folder / PREVIEWS / name.with_name(f"{nifti_stem(name)}.png")
+            )
+        if probabilities:
+            maps[mask] = folder / PROBABILITIES / name
+    extras = {
+        mask: [kind[mask] for kind in (previews, maps) if mask in kind]
+        for mask in masks
+    }
+    kept = set(predictions.plan(masks, overwrite, extras))
+    results, problems = {}, []
     try:
         for mask, path in masks.items():
             if mask in kept:
                 continue
             try:
                 volume = _open(path, model, limits)
-                labels = _predict(volume, model, limits, 8, flips, progress)
+                voxel_ml = math.prod(volume.spacing) / 1000
+                found = _predict(
+                    volume,
+                    model,
+                    limits,
+                    batch_size,
+                    flips,
+                    progress,
+                    threshold=threshold,
+                    min_size=min_volume / voxel_ml,
+                    with_probabilities=probabilities,
+                )
             # What a file can cause. Whatever else goes wrong would so for the others.
             except (UnfitVolume, OSError, MemoryError) as error:
                 problems.append(f"  {path}: {str(error) or type(error).__name__}")
                 continue
             predictions.confirm(mask)
-            if preview:  # Before the mask, which says that all is done.
-                picture = _preview(volume, labels, limits or model.input_range)
+            # Before the mask, which says that all is done.
+            if preview:
+                picture = _preview(volume, found.labels, limits or model.input_range)
                 write_picture(picture, previews[mask])
-            _write(volume, labels, mask)
-            written.append(mask)
+            if probabilities:
+                maps[mask].parent.mkdir(parents=True, exist_ok=True)
+                _write(volume.to_probabilities(found.probabilities), maps[mask])
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            _write(volume.to_nifti(found.labels), mask)
+            shape = found.labels.shape
+            shape = (*shape[1:], shape[0])
+            results[mask] = to_record(shape, found.finder.objects(), voxel_ml)
     finally:
-        if overwrite:
-            predictions.add(written)
+        predictions.add(results)
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
             + "\n".join(problems)
         )
-    return written, kept
-
-
-def holds_nifti(path: Path) -> bool:
-    """Whether this is a NIfTI file, by its name, or a folder with such files."""
-    return bool(nifti_files([path])) if path.is_dir() else _is_named_so(path)
+    return Predicted(
+        written=list(results),
+        kept=[mask for mask in masks if mask in kept],
+        rows=predictions.rows(masks),
+        folder=folder,
+    )
 
 
 def _load(model):
@@ -211,35 +262,6 @@ def _limits(model, window):
     return own
 
 
-def _masks(volumes, output):
-    """Where masks go, and the volume of each."""
-    single = volumes.is_file()
-    if not single and not volumes.is_dir():
-        raise FileNotFoundError(
-            f"Expected a NIfTI file or folder. Not there: {volumes}"
-        )
-    files = [volumes] if single else list(nifti_files([volumes]).values())
-    if not files:
-        raise FileNotFoundError(
-            f"Expected .nii or .nii.gz files in {volumes}. Found none."
-        )
-    if not _is_named_so(output):
-        masks = {output / path.name: path for path in files}
-    elif single:
-        masks = {output: volumes}
-    else:
-        raise ValueError(
-            f"Expected a folder for the masks of {volumes}. Received: {output}"
-        )
-    inputs = {path.resolve() for path in files}
-    for mask in masks:
-        if mask.resolve() in inputs:
-            raise ValueError(
-                f"Expected another place for the masks. Received: {mask}, a volume"
-            )
-    return masks
-
-
 def _open(source, model, limits):
     """The volume, in HU if the model sees HU."""
     volume = Volume(source)
@@ -248,36 +270,52 @@ def _open(source, model, limits):
     return volume
 
 
-def _write(volume, labels, target):
+def _write(image, target):
     try:
         with written_aside(target) as new:
             # nibabel makes other names of endings like .Nii.gz.
             ending = new.name[len(nifti_stem(new)) :].lower()
             lower = new.with_name(f"mask{ending}")
-            volume.to_nifti(labels).to_filename(lower)
+            image.to_filename(lower)
             lower.rename(new)
     except OSError as error:
         raise unwritable(target, error) from error
 
 
-def _predict(volume, model, limits, batch_size, flips, progress):
-    """The labels, `(slices, rows, columns)` uint8."""
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What was found in a volume, in the order `(slices, rows, columns)`."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    finder: ObjectFinder
+
+
+def _predict(
+    volume,
+    model,
+    limits,
+    batch_size,
+    flips,
+    progress,
+    threshold=0.5,
+    min_size=0.0,
+    with_probabilities=False,
+):
     rows_columns = volume.shape[1::-1]
     channels = model.input_shape[-1]
     size = input_size(model, rows_columns)
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
-    with temporary_file(math.prod(volume.shape)) as file:
-        for _ in range(len(volume)):  # A file with holes could not tell a full disk.
-            file.write(bytes(rows_columns[0] * rows_columns[1]))
-        file.flush()
-        mapping = mmap.mmap(file.fileno(), 0)
-    labels = np.ndarray(volume.shape[::-1], "uint8", mapping)
-    for start in rich.progress.track(
+    labels, let_go_labels = _mapped(volume.shape[::-1], "uint8")
+    maps, let_go_maps = None, None
+    if with_probabilities:
+        maps, let_go_maps = _mapped(volume.shape[::-1], "uint16")
+    finder, done = ObjectFinder(min_size), 0
+    for start in track(
         range(0, len(volume), batch_size),
         escape(_printable(Path(volume.name).name)),
-        disable=not progress,
-        transient=True,
+        shown=progress,
     ):
         # The last batch overlaps: another size would be compiled anew.
         start = min(start, len(volume) - batch_size)
@@ -288,10 +326,33 @@ def _predict(volume, model, limits, batch_size, flips, progress):
             ]
         )
         batch = predict_batch(model, images, flips)
-        for z, probabilities in enumerate(batch, start):
-            labels[z] = to_labels(probabilities, rows_columns, model.activation)
-        let_go(mapping)
-    return labels
+        for z, found in enumerate(batch, start):
+            if z < done:
+                continue
+            found = resize_probabilities(found, rows_columns)
+            labels[z] = to_labels(found, model.activation, threshold)
+            finder.add(labels[z], found.max(axis=-1))
+            if with_probabilities:
+                maps[z] = np.rint(65535 * of_objects(found, model.activation))
+        done = start + batch_size
+        let_go(let_go_labels)
+        let_go(let_go_maps)
+    if min_size > 0:
+        for z in range(len(volume)):
+            labels[z] = finder.clean(z, labels[z])
+        let_go(let_go_labels)
+    return _Found(labels, maps, finder)
+
+
+def _mapped(shape, dtype):
+    """An array of zeros in a temporary file, and the mapping that it lies in."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with temporary_file(size) as file:
+        for _ in range(shape[0]):  # A file with holes could not tell a full disk.
+            file.write(bytes(size // shape[0]))
+        file.flush()
+        mapping = mmap.mmap(file.fileno(), 0)
+    return np.ndarray(shape, dtype, mapping), mapping
 
 
 def _grey(volume, z, limits):
@@ -314,11 +375,6 @@ def _preview(volume, labels, limits):
         for z in choice[picks.astype(int)]
     ]
     return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
-
-
-def _is_named_so(path):
-    """Whether a file's name ends as those of NIfTI files do."""
-    return nifti_stem(path) != path.name
 
 
 def _printable(name):

@@ -73,6 +73,10 @@ Flips = Annotated[
     bool,
     typer.Option(help="Average over four mirror images, for 4 times the work."),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, gpu or gpu:1. Default: what the back end chooses."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 

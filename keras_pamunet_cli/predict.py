@@ -1,100 +1,224 @@
 """The command `predict`."""
 
+import glob
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from keras_pamunet_cli.entry import call, do_without_keras
-from keras_pamunet_cli.options import MODEL_HELP, WINDOW_HELP, Flips, Quiet, window_of
-from keras_pamunet_cli.screen import bold
+from keras_pamunet_cli.options import (
+    MODEL_HELP,
+    WINDOW_HELP,
+    Device,
+    Flips,
+    Quiet,
+    window_of,
+)
+from keras_pamunet_cli.screen import bold, print_table
+
+# The preset of the highest Dice.
+DEFAULT_MODEL = "pamunet_kvasir_seg_256"
+# More images than this are summed up.
+MOST_ROWS = 20
 
 
 def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images or NIfTI volumes: files, folders, patterns such as '*.jpg'."
+        ),
+    ],
     model: Annotated[
-        str, typer.Option(help=f"{MODEL_HELP} Or an .onnx file, without Keras.")
-    ],
-    images: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--input", "-i", help="An image, a NIfTI volume or a folder of either."
+            "--model", "-m", help=f"{MODEL_HELP} Or an .onnx file, without Keras."
         ),
-    ],
+    ] = DEFAULT_MODEL,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--output", "-o", help="Folder for the masks; for one volume also a file."
+            "--output",
+            "-o",
+            help="Folder for the masks; for one input also the mask's own path. "
+            "Default: beside the input, as photos_predicted.",
         ),
-    ],
-    overlay: Annotated[bool, typer.Option(help="Write images with outlines, too.")] = (
-        False
-    ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into subfolders, too.")
+    ] = False,
+    overlay: Annotated[
+        bool, typer.Option(help="Draw what was found: overlays of images, previews.")
+    ] = True,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write them, too, with 16 bits.")
+    ] = False,
+    threshold: Annotated[
+        float,
+        typer.Option(help="Lowest probability of an object, of one kind of objects."),
+    ] = 0.5,
+    min_area: Annotated[
+        int, typer.Option(help="Leave out smaller objects. Pixels; images only.", min=0)
+    ] = 0,
+    min_volume: Annotated[
+        float, typer.Option(help="Leave out smaller objects. ml; volumes only.", min=0)
+    ] = 0,
     window: Annotated[
         str | None,
         typer.Option(help=f"{WINDOW_HELP} Default: the model's own."),
     ] = None,
-    preview: Annotated[
-        bool, typer.Option("--preview", help="Draw slices of volumes, too.")
-    ] = False,
+    flips: Flips = True,
+    batch_size: Annotated[
+        int, typer.Option(help="Images or slices at once.", min=1)
+    ] = 8,
+    device: Device = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write masks anew that are there.")
     ] = False,
-    flips: Flips = True,
     quiet: Quiet = False,
 ) -> None:
-    """Predict masks of images or of CT volumes."""
+    """Find objects in images or CT volumes: masks, pictures, numbers."""
+    paths = _expand(inputs)
+    folder = output or _beside(paths)
+    is_onnx = model.endswith(".onnx")
+    if is_onnx and device not in (None, "cpu"):
+        raise typer.BadParameter("ONNX models run on the CPU.", param_hint="--device")
 
     def run():
-        network = _open_model(model)
-        from keras_pamunet import inference, volume_inference
-        from keras_pamunet.data import image_file
+        from keras_pamunet.data.nifti import is_nifti
+        from keras_pamunet.inputs import find_files
 
-        if not volume_inference.holds_nifti(images):
-            if window or preview:
-                raise ValueError(
-                    "Expected NIfTI volumes for --window and --preview. "
-                    f"Received: {images}"
+        # Before the model is loaded.
+        is_volumes = any(map(is_nifti, find_files(paths, recursive).values()))
+        _check_options(is_volumes, window, min_area, min_volume)
+        options = {
+            "recursive": recursive,
+            "probabilities": probabilities,
+            "threshold": threshold,
+            "flips": flips,
+            "batch_size": batch_size,
+            "overwrite": overwrite,
+            "progress": not quiet,
+        }
+        with _on_device(None if is_onnx else device):
+            network = _open_model(model, quiet)
+            if is_volumes:
+                from keras_pamunet.volume_inference import predict_volumes
+
+                return predict_volumes(
+                    network,
+                    paths,
+                    folder,
+                    window=window_of(window),
+                    preview=overlay,
+                    min_volume=min_volume,
+                    **options,
                 )
-            return inference.predict(
-                network, images, output, overlay, overwrite, not quiet, flips
-            )
-        if overlay:
-            raise ValueError("Expected --preview for volumes. Received: --overlay")
-        if images.is_dir() and image_file.holds_images(images):
-            raise ValueError(
-                f"Expected images or NIfTI volumes. Received: {images} with both. Put "
-                "them into folders of their own."
-            )
-        return volume_inference.predict_volumes(
-            network,
-            images,
-            output,
-            window_of(window),
-            preview,
-            overwrite,
-            not quiet,
-            flips,
-        )
+            from keras_pamunet.image_inference import predict_images
 
-    is_onnx = model.endswith(".onnx")
+            return predict_images(
+                network, paths, folder, overlay=overlay, min_area=min_area, **options
+            )
+
     if is_onnx:
         do_without_keras()
     module = "keras_pamunet.onnx_model" if is_onnx else "keras_pamunet.models"
-    masks, kept = call(run, module, extra="export" if is_onnx else None)
-    if kept:
-        typer.echo(
-            f"{len(kept)} mask(s) were there and are kept: made of the same input by "
-            "the same model (--overwrite makes them anew)"
+    _show(call(run, module, extra="export" if is_onnx else None))
+
+
+def _expand(inputs):
+    """Paths that are there. Said of others before anything is imported."""
+    paths = []
+    for given in inputs:
+        found = (
+            [given]
+            if Path(given).exists()
+            else sorted(glob.glob(given, recursive=True))
         )
-    typer.echo(f"{len(masks)} new mask(s) in {bold(output)}")
+        if not found:
+            typer.secho(
+                f"Error: Expected a file, a folder or a pattern. Not there: {given}",
+                fg="red",
+                err=True,
+            )
+            raise typer.Exit(1)
+        paths += map(Path, found)
+    return paths
 
 
-def _open_model(model):
+def _beside(paths):
+    """The folder for the masks, if none is named."""
+    if len(paths) > 1:
+        return Path("predicted")
+    path = paths[0].resolve()
+    stem = path.name if path.is_dir() else path.name.partition(".")[0]
+    return path.with_name(f"{stem}_predicted")
+
+
+def _check_options(is_volumes, window, min_area, min_volume):
+    if is_volumes and min_area:
+        raise ValueError("Expected --min-volume for volumes. Received: --min-area")
+    if not is_volumes and (window or min_volume):
+        raise ValueError(
+            "Expected NIfTI volumes for --window and --min-volume. Received: images"
+        )
+
+
+def _on_device(name):
+    if name is None:
+        return nullcontext()
+    from keras_pamunet.backend import on_device
+
+    return on_device(name)
+
+
+def _open_model(model, quiet):
     """A model in Keras or, of an .onnx file, in ONNX Runtime."""
-    if not model.endswith(".onnx"):
-        from keras_pamunet.models import load_model
+    if model.endswith(".onnx"):
+        from keras_pamunet.onnx_model import OnnxModel
 
-        return load_model(model)
-    from keras_pamunet.onnx_model import OnnxModel
+        return OnnxModel(model)
+    from keras_pamunet import hub
+    from keras_pamunet.models import load_model
 
-    return OnnxModel(model)
+    if model == DEFAULT_MODEL and not quiet:
+        typer.echo(f"Model: {model}, for {hub.presets()[model]['task']}")
+    return load_model(model)
+
+
+def _show(predicted):
+    rows = [row for row in predicted.rows if row["kind"] != "object"]
+    if not rows:
+        typer.echo("Nothing to do.")
+        return
+    is_volumes = rows[0]["kind"] == "volume"
+    size = "ml" if is_volumes else "% of the image"
+    key = "volume_ml" if is_volumes else "percent"
+    table = Table("mask", "objects", size, "mean probability")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows if len(rows) <= MOST_ROWS else ():
+        probability = row.get("mean_probability")
+        cells = (f"{row[key]:.1f}", "" if probability is None else f"{probability:.3f}")
+        table.add_row(row["mask"], str(row["object"]), *cells)
+    if len(rows) > MOST_ROWS:
+        hits = sorted(row[key] for row in rows if row["object"])
+        median = f", {hits[len(hits) // 2]:.1f} {size} in the median" if hits else ""
+        typer.echo(
+            f"{len(hits)} of {len(rows)} with a finding{median}; "
+            f"{sum(row['object'] for row in rows)} objects"
+        )
+    else:
+        print_table(table)
+    if predicted.kept:
+        typer.echo(
+            f"{len(predicted.kept)} mask(s) were there and are kept: made of the same "
+            "input by the same model (--overwrite makes them anew)"
+        )
+    typer.echo(f"{len(predicted.written)} new mask(s) in {bold(predicted.folder)}")
+    for name in ("overlays", "previews", "probabilities", "results.csv"):
+        if (predicted.folder / name).exists():
+            typer.echo(f"  {predicted.folder / name}")

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, export, inference
+from keras_pamunet import PAMUNet, export
+from keras_pamunet.image_inference import predict_images
 from keras_pamunet.layers import CropLike
 from keras_pamunet.models import onnx_file
 from keras_pamunet.onnx_model import METADATA, SHA256, OnnxModel, seal
@@ -136,7 +137,7 @@ def test_predicts_without_keras(folder, tmp_path, model, exported):
         "heavy = {'keras', 'tensorflow', 'torch', 'onnx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    arguments = ["predict", "--model", exported[0], "-i", folder / "images"]
+    arguments = ["predict", folder / "images", "--model", exported[0]]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments), "-o", str(tmp_path / "out")],
         capture_output=True,
@@ -145,9 +146,9 @@ def test_predicts_without_keras(folder, tmp_path, model, exported):
     assert done.returncode == 0 and not done.stderr, done.stderr
     free = make((None, None, 3))
     free.set_weights(model.get_weights())
-    masks, _ = inference.predict(
+    masks = predict_images(
         free, folder / "images", tmp_path / "ours", progress=False
-    )
+    ).written
     assert len(masks) == 12
     for path in masks:
         with (

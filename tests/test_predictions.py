@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_pamunet.data import Folder
-from keras_pamunet.inference import predict
-from keras_pamunet.predictions import RECORD, Predictions
+from keras_pamunet.image_inference import predict_images
+from keras_pamunet.predictions import RECORD, RESULTS, Predictions
 
 
 class Threshold:
@@ -34,6 +34,13 @@ class Threshold:
         return bright.astype("float32")
 
 
+def predict(model, inputs, output, overlay=False, **options):
+    """Masks that were written, and those that were kept."""
+    options.setdefault("progress", False)
+    done = predict_images(model, inputs, output, overlay=overlay, **options)
+    return done.written, done.kept
+
+
 @pytest.fixture
 def images(folder):
     return folder / "images"
@@ -52,7 +59,8 @@ def test_record(images, tmp_path):
         "sha256": hashlib.sha256(image.read_bytes()).hexdigest(),
         "model": "threshold-90",
         "model_sha256": Threshold(90).fingerprint,
-        "settings": {"flips": True},
+        "settings": {"flips": True, "threshold": 0.5, "min_area": 0},
+        "results": entries["case 01.png"]["results"],
     }
     written[0].unlink()
     before = written[1].stat()
@@ -121,7 +129,7 @@ def test_stopped_while_overwriting(images, tmp_path):
     written, _ = predict(Threshold(90), images, masks, progress=False)
     model = Threshold(120)
     planned = {mask: images / "case 01.png" for mask in written}
-    Predictions(masks, model, {"flips": True}).plan(planned, overwrite=True)
+    Predictions(masks, model, {}).plan(planned, overwrite=True)
     with pytest.raises(ValueError, match="12 other.*no record tells the origin"):
         predict(model, images, masks, progress=False)
 
@@ -132,33 +140,33 @@ def test_pictures(images, tmp_path):
     written, _ = predict(Threshold(90), images, masks, progress=False)
     arguments = {"overlay": True, "progress": False}
     assert predict(Threshold(90), images, masks, **arguments) == (written, [])
-    overlays = sorted(masks.glob("*_overlay.png"))
+    overlays = sorted((masks / "overlays").glob("*.png"))
     assert len(overlays) == 12
     assert predict(Threshold(90), images, masks, progress=False) == ([], written)
     overlays[0].unlink()
-    own = masks / "mine_overlay.png"
+    own = masks / "overlays/mine.png"
     own.touch()
     assert predict(Threshold(90), images, masks, **arguments)[0] == written[:1]
     predict(Threshold(120), images, masks, overwrite=True, progress=False)
-    assert list(masks.glob("*_overlay.png")) == [own]
+    assert list((masks / "overlays").glob("*.png")) == [own]
 
 
 def test_pictures_take_no_others_place(images, tmp_path):
     masks = tmp_path / "masks"
-    masks.mkdir()
+    (masks / "overlays").mkdir(parents=True)
     arguments = {"overlay": True, "progress": False}
-    (masks / "case 01_overlay.png").write_text("own")
-    with pytest.raises(ValueError, match="in the place of pictures.*case 01_overlay"):
+    (masks / "overlays/case 01.png").write_text("own")
+    with pytest.raises(ValueError, match="in the place of those.*overlays/case 01"):
         predict(Threshold(90), images, masks, **arguments)
-    assert (masks / "case 01_overlay.png").read_text() == "own"
+    assert (masks / "overlays/case 01.png").read_text() == "own"
     assert predict(Threshold(90), images, masks, overwrite=True, **arguments)[0]
     # The mask of one kind of input is no picture of another's.
     planned = {masks / "case 02.nii": images / "case 02.png"}
-    pictures = {masks / "case 02.nii": masks / "case 02.png"}
+    extras = {masks / "case 02.nii": [masks / "case 02.png"]}
     predictions = Predictions(masks, Threshold(90), {})
     for overwrite in (False, True):
-        with pytest.raises(ValueError, match="in the place of pictures"):
-            predictions.plan(planned, overwrite, pictures)
+        with pytest.raises(ValueError, match="in the place of those"):
+            predictions.plan(planned, overwrite, extras)
 
 
 def test_two_models_at_once(images, tmp_path):
@@ -189,32 +197,24 @@ def test_no_number(images, tmp_path):
     model.predict_on_batch = lambda images: np.full((len(images), 32, 32, 1), np.nan)
     with pytest.raises(FloatingPointError, match="threshold-90. Received: NaN"):
         predict(model, images, tmp_path / "masks", progress=False)
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == [RECORD]
-
-
-def test_names_too_long_for_an_ending(images, tmp_path):
-    """The others are done."""
-    path = images / f"{'a' * 250}.png"
-    shutil.copy(images / "case 01.png", path)
-    arguments = {"overlay": True, "progress": False}
-    with pytest.raises(ValueError, match="1 of 13 images.*\n.*aaa.*File name too long"):
-        predict(Threshold(90), images, tmp_path / "masks", **arguments)
-    assert len(list((tmp_path / "masks").glob("case ??.png"))) == 12
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == [RECORD, RESULTS]
 
 
 FULL = """
 import resource, signal, sys
-from keras_pamunet.inference import predict
-from tests.test_predictions import Threshold
+from tests.test_predictions import Threshold, predict
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-predict(Threshold(90), *sys.argv[1:3], overlay=True, progress=False)
+predict(Threshold(90), *sys.argv[1:3], overlay=True)
 """
 
 
-@pytest.mark.parametrize(("limit", "name"), [(9_000, "case 00_"), (100, "pred")])
+@pytest.mark.parametrize(
+    ("limit", "name"), [(9_000, "overlays/case 00.png"), (100, "pred")]
+)
 def test_full_disk(images, tmp_path, limit, name):
     """The first image that meets it ends the work: the next would meet it, too."""
     masks = tmp_path / "masks"

@@ -22,12 +22,8 @@ from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
 from keras_pamunet.data import Cache, Folder, Phantom, open_splits
 from keras_pamunet.evaluation import evaluate
-from keras_pamunet.inference import (
-    fit_image,
-    predict,
-    predict_flips,
-    predict_image,
-)
+from keras_pamunet.image_inference import predict_images
+from keras_pamunet.inference import fit_image, predict_flips, segment
 from keras_pamunet.models import load_model
 from keras_pamunet_cli import app
 
@@ -226,9 +222,9 @@ def test_flips(folder, model):
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
     mirrored = predict_flips(model, images[:, :, ::-1])
     np.testing.assert_allclose(mirrored[:, :, ::-1], ours, rtol=1e-4)
-    mask = predict_image(model, image)
+    mask = segment(model, image).mask
     np.testing.assert_array_equal(mask, ours[0, ..., 0] > 0.5)
-    assert (mask != predict_image(model, image, flips=False)).any()
+    assert (mask != segment(model, image, flips=False).mask).any()
     # The mask as its own truth.
     source._pairs[0] = image, mask
     result = evaluate(model, source, progress=False)
@@ -239,7 +235,7 @@ def test_evaluate_full_size(folder, tmp_path, model):
     source = Folder(folder)
     result = evaluate(model, source, tmp_path, progress=False)
     for (image, truth), row in zip(source, result["images"]):
-        found = predict_image(model, image)
+        found = segment(model, image).mask
         assert found.shape == truth.shape and truth.shape[0] in (39, 40)
         dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
         np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
@@ -263,7 +259,10 @@ def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
         tracemalloc.stop()
         return found
 
-    monkeypatch.setattr("keras_pamunet.evaluation.predict_image", lambda *_: labels)
+    monkeypatch.setattr(
+        "keras_pamunet.evaluation.segment",
+        lambda *_, **__: SimpleNamespace(mask=labels),
+    )
     peak(1)
     assert peak(12) - peak(2) < 5 * side**2
 
@@ -308,13 +307,13 @@ def test_attention_map(rng, model, monkeypatch):
 def test_predict(folder, tmp_path, model):
     (folder / "images" / "case 05.png").write_text("no image")
     with pytest.raises(ValueError, match="1 of 12 images.*\n.*case 05"):
-        predict(model, folder / "images", tmp_path / "masks", True, progress=False)
+        predict_images(model, folder / "images", tmp_path / "masks", progress=False)
     assert len(list((tmp_path / "masks").glob("case ??.png"))) == 11
     image, _ = Folder(folder)[1]
     mask = np.asarray(Image.open(tmp_path / "masks" / "case 01.png"))
-    np.testing.assert_array_equal(mask, 255 * predict_image(model, image))
+    np.testing.assert_array_equal(mask, 255 * segment(model, image).mask)
     assert mask.shape == (39, 40)
-    with Image.open(tmp_path / "masks" / "case 01_overlay.png") as overlay:
+    with Image.open(tmp_path / "masks" / "overlays" / "case 01.png") as overlay:
         assert overlay.size == (40, 39)
 
 
@@ -322,14 +321,14 @@ def test_predict_keeps_images(folder, tmp_path, model):
     images = folder / "images"
     before = {path: path.read_bytes() for path in images.iterdir()}
     with pytest.raises(ValueError, match="another folder"):
-        predict(model, images, images, progress=False)
+        predict_images(model, images, images, progress=False)
     assert {path: path.read_bytes() for path in images.iterdir()} == before
     (images / "case 00.png").write_bytes(before[images / "case 01.png"])
     with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
-        predict(model, images, tmp_path / "masks", progress=False)
+        predict_images(model, images, tmp_path / "masks", progress=False)
     (images / "case 00.png").unlink()
     with pytest.raises(OSError, match="can be written. Received: .*File exists"):
-        predict(model, images, images / "case 01.png", progress=False)
+        predict_images(model, images, images / "case 01.png", progress=False)
 
 
 def test_load_errors(tmp_path):
@@ -349,11 +348,11 @@ def test_load_errors(tmp_path):
 
 def test_predict_image_errors(model):
     with pytest.raises(ValueError, match=r"\(height, width, 3\).*\(8, 8, 5\)"):
-        predict_image(model, np.zeros((8, 8, 5)))
+        segment(model, np.zeros((8, 8, 5)))
     with pytest.raises(ValueError, match="NaN"):
-        predict_image(model, np.full((8, 8, 3), np.nan))
+        segment(model, np.full((8, 8, 3), np.nan))
     with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to 4095"):
-        predict_image(model, np.full((8, 8, 3), 4095, "uint16"))
+        segment(model, np.full((8, 8, 3), 4095, "uint16"))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -364,8 +363,8 @@ def test_other_channels(rng, model, channels):
     with pytest.warns(
         UserWarning, match=f"of {channels} channels is converted to the 3"
     ):
-        found = predict_image(model, image, flips=False)
-    np.testing.assert_array_equal(found, predict_image(model, rgb, flips=False))
+        found = segment(model, image, flips=False).mask
+    np.testing.assert_array_equal(found, segment(model, rgb, flips=False).mask)
 
 
 def test_fit_image():
@@ -392,10 +391,10 @@ def test_command_line(folder, tmp_path, model):
     done = run("evaluate", *common, "--data", folder, "--size", 64)
     assert done.exit_code == 1 and "images of 32 pixels" in done.output
     (folder / "images" / "ct.nii").touch()
-    done = run("predict", *common, "-i", folder / "images", "-o", tmp_path / "b")
-    assert done.exit_code == 1 and "with both" in done.output.replace("\n", " ")
+    done = run("predict", folder / "images", *common, "-o", tmp_path / "b")
+    assert done.exit_code == 1 and "Received both" in done.output.replace("\n", " ")
     image = folder / "images" / "case 00.jpg"
-    done = run("predict", *common, "-i", image, "-o", tmp_path / "b")
+    done = run("predict", image, *common, "-o", tmp_path / "b")
     assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
 
 
@@ -480,7 +479,7 @@ def test_evaluate_each_class(tmp_path):
         (("train", "-o", "preset"), "config.json is not of a run"),
         (("train", "--learning-rate", "0"), "learning_rate=0.0"),
         (("evaluate", "--model", "nosuch"), "'nosuch'"),
-        (("predict", "--model", "nosuch", "-i", "x", "-o", "y"), "name of a preset"),
+        (("predict", __file__, "--model", "nosuch"), "name of a preset"),
     ],
 )
 def test_command_line_errors(tmp_path, monkeypatch, arguments, message):

@@ -16,12 +16,9 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, volume_inference
 from keras_pamunet.data import Volume, apply_window
 from keras_pamunet.data.cache import resize_image
-from keras_pamunet.inference import predict_image
-from keras_pamunet.volume_inference import (
-    holds_nifti,
-    predict_volume,
-    predict_volumes,
-)
+from keras_pamunet.data.nifti import is_nifti
+from keras_pamunet.inference import segment
+from keras_pamunet.volume_inference import predict_volume
 from keras_pamunet_cli import app
 from tests.conftest import DATA
 from tests.data.test_volume import AFFINE, OBLIQUE, assert_lies_on, restore
@@ -55,6 +52,15 @@ class Brightness:
         return np.concatenate([0.6 - grey, 0 * grey + 0.3, grey - 0.2], axis=-1)
 
 
+def predict_volumes(model, inputs, output, preview=False, **options):
+    """Masks that were written, and those that were kept."""
+    options.setdefault("progress", False)
+    done = volume_inference.predict_volumes(
+        model, inputs, output, preview=preview, **options
+    )
+    return done.written, done.kept
+
+
 @pytest.fixture
 def model():
     return Brightness(window=(-200, 250))
@@ -84,7 +90,7 @@ def slice_by_slice(model, hu, window=(-200, 250), flips=True):
     grey = apply_window(hu, window)[..., np.newaxis]
     grey = grey.repeat(model.input_shape[-1], -1)
     slices = [
-        predict_image(model, grey[:, :, z].swapaxes(0, 1), flips) for z in range(5)
+        segment(model, grey[:, :, z].swapaxes(0, 1), flips=flips).mask for z in range(5)
     ]
     return np.stack(slices).T
 
@@ -92,7 +98,7 @@ def slice_by_slice(model, hu, window=(-200, 250), flips=True):
 def test_mask_lies_on_its_image():
     image = np.zeros((48, 80, 3), "uint8")
     image[12:36, 20:60] = 255
-    mask = predict_image(Brightness(3), image, flips=False)
+    mask = segment(Brightness(3), image, flips=False).mask
     assert mask.shape == (48, 80) and mask[14:34, 23:57].all()
     for outside in (mask[:10], mask[38:], mask[:, :17], mask[:, 63:]):
         assert not outside.any()
@@ -130,10 +136,7 @@ def test_kinds_of_models(hu):
 
     raw = Brightness(input_range=(-200, 250))
     mask = np.asarray(predict_volume(image, raw).dataobj)
-    slices = [
-        predict_image(raw, hu[:, :, z].T[..., np.newaxis].astype("float32"))
-        for z in range(5)
-    ]
+    slices = [segment(raw, hu[:, :, z].T.astype("float32")).mask for z in range(5)]
     np.testing.assert_array_equal(mask, np.stack(slices).T)
     with pytest.raises(ValueError, match=r"no window .*\(-200.*window='liver'"):
         predict_volume(image, raw, "liver")
@@ -200,9 +203,7 @@ def test_network(hu, tmp_path, monkeypatch):
     assert 0.05 < expected.mean() < 0.95
     image = nibabel.Nifti1Image(hu, AFFINE)
     image.to_filename(tmp_path / "ct.nii")
-    predict_volumes(
-        path, tmp_path / "ct.nii", tmp_path / "m.nii", "liver", progress=False
-    )
+    predict_volumes(path, tmp_path / "ct.nii", tmp_path / "m.nii", window="liver")
     for mask in (
         predict_volume(image, network, "liver"),
         predict_volume(image, path, "liver"),
@@ -219,13 +220,13 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     monkeypatch.setattr("keras_pamunet.models.load_model", lambda name: model)
     before = {path: path.read_bytes() for path in scans.iterdir()}
     masks = tmp_path / "masks"
-    command = ("predict", "--model", "any", "-i", scans, "-o", masks)
-    command = (*command, "-q", "--window=-200,250", "--preview")
+    command = ("predict", scans, "--model", "any", "-o", masks)
+    command = (*command, "-q", "--window=-200,250")
     done = run(*command)
     assert done.exit_code == 1
     assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
-    names = ["a.nii", "a.png", "c.nii.gz", "c.png"]
-    assert sorted(path.name for path in masks.glob("*.[!j]*")) == names
+    assert sorted(path.name for path in masks.glob("*.nii*")) == ["a.nii", "c.nii.gz"]
+    assert sorted(path.name for path in masks.glob("previews/*")) == ["a.png", "c.png"]
     expected = slice_by_slice(model, hu)
     for name in ("a.nii", "c.nii.gz"):
         found = np.asarray(nibabel.load(masks / name).dataobj)
@@ -249,10 +250,10 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
 
 def test_options_for_the_other_kind(tmp_path, folder, scans, model, monkeypatch):
     monkeypatch.setattr("keras_pamunet.models.load_model", lambda name: model)
-    command = ("predict", "--model", "any", "-o", tmp_path / "masks", "-q", "-i")
+    command = ("predict", "--model", "any", "-o", tmp_path / "masks", "-q")
     for source, option, message in (
-        (scans, "--overlay", "Expected --preview for volumes"),
-        (folder / "images", "--preview", "Expected NIfTI volumes"),
+        (scans, "--min-area=3", "Expected --min-volume for volumes"),
+        (folder / "images", "--min-volume=3", "Expected NIfTI volumes"),
         (folder / "images", "--window=lung", "Expected NIfTI volumes"),
     ):
         done = run(*command, source, option)
@@ -298,9 +299,9 @@ def test_one_file(tmp_path, scans, model):
     )
     assert overwritten == ([mask], []) and mask.read_bytes() != before
     for output in (scans, source):
-        with pytest.raises(ValueError, match="another place.*a.nii, a volume"):
+        with pytest.raises(ValueError, match="another (place|folder)"):
             predict_volumes(model, source, output, overwrite=True, progress=False)
-    with pytest.raises(ValueError, match="another place"):
+    with pytest.raises(ValueError, match="another folder"):
         predict_volumes(model, scans, scans, overwrite=True, progress=False)
 
 
@@ -325,7 +326,7 @@ def test_preview(tmp_path, scans, hu, model):
     masks = tmp_path / "masks"
     predict_volumes(model, scans / "a.nii", masks, preview=True, progress=False)
     expected = slice_by_slice(model, hu)
-    sheet = np.asarray(Image.open(masks / "a.png"))
+    sheet = np.asarray(Image.open(masks / "previews/a.png"))
     slices = np.flatnonzero(expected.any(axis=(0, 1)))
     assert sheet.shape[0] == -(-len(slices) // 2) * (256 + 22)
     width = round(256 * 12 / 10)
@@ -336,18 +337,19 @@ def test_preview(tmp_path, scans, hu, model):
 def test_links_are_not_written_through(tmp_path, scans, model):
     """Neither one beside the output nor one in its place."""
     masks = tmp_path / "masks"
-    masks.mkdir()
-    for name in (".partial-a.nii", ".partial-a.png", "a.png"):
-        (tmp_path / f"own {name}").write_text("the user's")
-        (masks / name).symlink_to(tmp_path / f"own {name}")
+    (masks / "previews").mkdir(parents=True)
+    for name in (".partial-a.nii", "previews/.partial-a.png", "previews/a.png"):
+        own = tmp_path / f"own {Path(name).name}"
+        own.write_text("the user's")
+        (masks / name).symlink_to(own)
     options = {"preview": True, "progress": False}
-    with pytest.raises(ValueError, match="in the place of pictures.*a.png"):
+    with pytest.raises(ValueError, match="in the place of those.*a.png"):
         predict_volumes(model, scans / "a.nii", masks, **options)
     predict_volumes(model, scans / "a.nii", masks, overwrite=True, **options)
     for path in tmp_path.glob("own *"):
         assert path.read_text() == "the user's"
-    assert (masks / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert not (masks / "a.png").is_symlink()
+    assert (masks / "previews/a.png").read_bytes().startswith(b"\x89PNG")
+    assert not (masks / "previews/a.png").is_symlink()
 
 
 def test_endings_in_any_case(tmp_path, hu, model):
@@ -360,9 +362,8 @@ def test_endings_in_any_case(tmp_path, hu, model):
         packed = gzip.compress(content) if name.lower().endswith("gz") else content
         (scans / name).write_bytes(packed)
     expected = slice_by_slice(model, hu)
-    assert holds_nifti(scans) and holds_nifti(scans / names[1])
     written, _ = predict_volumes(model, scans, masks)
-    assert sorted(path.name for path in masks.glob("*.[!j]*")) == names
+    assert sorted(path.name for path in masks.glob("*.*") if is_nifti(path)) == names
     for path in written:
         assert (path.read_bytes()[:2] == b"\x1f\x8b") == ("gz" in path.name.lower())
         labels = Volume(path)
@@ -409,7 +410,8 @@ def test_interrupted_write(tmp_path, scans, model, monkeypatch):
     monkeypatch.setattr(nibabel.Nifti1Image, "to_filename", fail)
     with pytest.raises(KeyboardInterrupt):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
-    assert [x.name for x in (tmp_path / "masks").iterdir()] == ["predictions.json"]
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == ["predictions.json", "results.csv"]
 
 
 def test_bad_places(tmp_path, scans, model, monkeypatch):
@@ -420,11 +422,12 @@ def test_bad_places(tmp_path, scans, model, monkeypatch):
     for source, output, message in (
         (scans, tmp_path / "file" / "masks", "can be written.*masks .Not a directory"),
         (scans, tmp_path / "file", "can be written.*file .File exists"),
-        (tmp_path / "empty", tmp_path / "masks", "files in .*empty. Found none"),
         (tmp_path / "none", tmp_path / "masks", "Not there: .*none"),
     ):
         with pytest.raises(OSError, match=message):
             predict_volumes(model, source, output, progress=False)
+    with pytest.raises(ValueError, match="in .*empty. Found none"):
+        predict_volumes(model, tmp_path / "empty", tmp_path / "masks", progress=False)
     with pytest.raises(ValueError, match="Expected a folder .*Received: .*mask.nii"):
         predict_volumes(model, scans, tmp_path / "mask.nii", progress=False)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rich.progress
 
 from keras_pamunet.data.pairs import check_labels, printable, some
 from keras_pamunet.data.value_range import check_range
+from keras_pamunet.progress import track
 
 # Ends of the histogram's bins, shares of foreground.
 BINS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)
@@ -81,9 +81,7 @@ def examine(
         for index, group in enumerate(source.groups or [None] * len(source))
     ]
     errors, shares, seen, sizes = [], [], [], Counter()
-    for part, source, index, group in rich.progress.track(
-        pairs, "Checking the data", disable=not progress, transient=True
-    ):
+    for part, source, index, group in track(pairs, "Checking the data", shown=progress):
         name = printable(source.names[index])
         try:
             image, mask = source[index]

@@ -20,7 +20,7 @@ def image_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder of images. Not there: {folder}")
-    files = sorted(filter(_is_image, folder.iterdir()))
+    files = sorted(filter(is_image, folder.iterdir()))
     if not files:
         raise ValueError(
             f"Expected images ({', '.join(IMAGE_SUFFIXES)}) in {folder}. Found none."
@@ -28,12 +28,8 @@ def image_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether there is an image file in a folder, by the names."""
-    return any(map(_is_image, folder.iterdir()))
-
-
-def _is_image(path):
+def is_image(path: Path) -> bool:
+    """Whether this is an image file, by its name. A hidden one is not."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 

@@ -151,10 +151,27 @@ class Volume:
                 "Expected booleans or integers from 0 to 255 as labels. Received: "
                 f"{labels.dtype} from {labels.min()} to {labels.max()}"
             )
-        stored = orientations.apply_orientation(
-            labels.astype("uint8", copy=False).T, self._from_lps
-        ).reshape(self._nifti.shape)
-        return self._nifti.kind(stored, self._nifti.affine, self._nifti.geometry())
+        return self._laid_down(labels.astype("uint8", copy=False))
+
+    def to_probabilities(self, shares: np.ndarray) -> nibabel.Nifti1Image:
+        """Probabilities of the slices as an image that lies on the volume's own.
+
+        Args:
+            shares: `(slices, rows, columns)` uint16, 65535 for a probability of 1.
+
+        Returns:
+            An image as of `to_nifti`, with a scaling to 0 to 1.
+        """
+        image = self._laid_down(shares)
+        image.header.set_slope_inter(1 / 65535, 0)
+        return image
+
+    def _laid_down(self, pixels):
+        stored = orientations.apply_orientation(pixels.T, self._from_lps)
+        stored = stored.reshape(self._nifti.shape)
+        image = self._nifti.kind(stored, self._nifti.affine, self._nifti.geometry())
+        image.set_data_dtype(pixels.dtype)
+        return image
 
     def laid_on(self, other: "Volume") -> "Volume":
         """The same voxels, with the affine of a volume that is stored in this shape.

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_pamunet import hub, metrics
+from keras_pamunet import hub, inference, metrics
 from keras_pamunet.backend import channels_last
 from keras_pamunet.layers import (
     AdditiveAttention,
@@ -28,6 +28,7 @@ from keras_pamunet.models import first_batch
 from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.regularizers import AttentionVariance
 from keras_pamunet.saving import to_weights_file
+from keras_pamunet.segmentation import Segmentation
 
 # MobileNetV2's stages: filters, repeats, strides. The first has expansion 1.
 STAGES = (
@@ -382,6 +383,27 @@ class PAMUNet(keras.Model):
             if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
                 sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
         return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def segment(
+        self,
+        image: str | Path | np.ndarray,
+        *,
+        flips: bool = True,
+        threshold: float = 0.5,
+        min_area: int = 0,
+    ) -> Segmentation:
+        """Finds the objects in one image of any size.
+
+        See `keras_pamunet.inference.segment` for arguments and errors.
+
+        Example:
+
+        >>> found = model.segment("photo.jpg")
+        >>> found.mask.shape, [x.size for x in found.objects]
+        """
+        return inference.segment(
+            self, image, flips=flips, threshold=threshold, min_area=min_area
+        )
 
     def make_train_function(self, force: bool = False) -> Any:
         self._build_optimizer()

@@ -377,12 +377,12 @@ def searches(root: Path) -> Try:
 
 def records(root: Path) -> Try:
     """The record of the masks in a folder, which `predict` goes on with."""
-    from keras_pamunet.inference import predict
+    from keras_pamunet.image_inference import predict_images
 
     data, whole = root / "pictures", root / "found"
     if not whole.exists():
         seeds.data_set(data)
-        predict(Stub(), data / "images", whole, progress=False)
+        predict_images(Stub(), data / "images", whole, progress=False)
     truth = {path.name: path.read_bytes() for path in whole.glob("*.png")}
 
     def attempt(rng, folder):
@@ -398,7 +398,7 @@ def records(root: Path) -> Try:
             return truth != found and "other masks"
 
         return judge(
-            lambda: predict(Stub(), data / "images", run, progress=False),
+            lambda: predict_images(Stub(), data / "images", run, progress=False),
             fault,
             path.name,
         )

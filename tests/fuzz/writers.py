@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.data import Phantom, save_split
-from keras_pamunet.inference import predict
+from keras_pamunet.image_inference import predict_images
 from keras_pamunet.run_folder import write_config
 from keras_pamunet.show import show
 from keras_pamunet.training import train
@@ -44,9 +44,8 @@ def masks(folder: Path) -> None:
     data = folder.parent / "data"
     if not data.exists():
         seeds.data_set(data)
-    predict(
-        Stub(), data / "images", folder, overlay=True, overwrite=True, progress=False
-    )
+    options = {"overwrite": True, "progress": False}
+    predict_images(Stub(), data / "images", folder, **options)
 
 
 def volumes(folder: Path) -> None:
@@ -54,7 +53,7 @@ def volumes(folder: Path) -> None:
     if not ct.exists():
         hu = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 9), "int16")
         nibabel.Nifti1Image(hu, np.eye(4)).to_filename(ct)
-    options = {"preview": True, "overwrite": True, "progress": False}
+    options = {"overwrite": True, "progress": False}
     predict_volumes(Stub(), ct, folder, window="liver", **options)
 
 
