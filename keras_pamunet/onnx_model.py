@@ -7,12 +7,14 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_pamunet import inference
 from keras_pamunet.files import check_regular
-from keras_pamunet.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from keras_pamunet.segmentation import Segmentation
 
 # Where an ONNX file tells what the network itself does not, and its own SHA-256.
 METADATA, SHA256 = "keras_pamunet", "keras_pamunet_sha256"
@@ -165,8 +167,11 @@ class OnnxModel:
         flips: bool = True,
         threshold: float = 0.5,
         min_area: int = 0,
-    ) -> Segmentation:
+    ) -> "Segmentation":
         """Finds the objects in one image, see `keras_pamunet.inference.segment`."""
+        # Imported here: it brings OpenCV, Pillow and more.
+        from keras_pamunet import inference
+
         return inference.segment(
             self, image, flips=flips, threshold=threshold, min_area=min_area
         )

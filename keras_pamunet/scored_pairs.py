@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_pamunet import hub
 from keras_pamunet.data import MaskFolder, is_volumes, open_source, open_splits
-from keras_pamunet.data.image_file import holds_images
+from keras_pamunet.data.image_file import is_image
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.files import is_split
 from keras_pamunet.run_folder import read_config, run_of
@@ -129,7 +129,11 @@ def _open_sources(models, data, num_classes):
 
 def _is_folder_of_masks(data):
     folder = Path(data)
-    return folder.is_dir() and not (folder / "images").exists() and holds_images(folder)
+    return (
+        folder.is_dir()
+        and not (folder / "images").exists()
+        and any(map(is_image, folder.iterdir()))
+    )
 
 
 def _names_of_split(source, data, split, part, seed):

@@ -5,13 +5,13 @@ import numbers
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_pamunet import hub, inference, metrics
+from keras_pamunet import hub, metrics
 from keras_pamunet.backend import channels_last
 from keras_pamunet.layers import (
     AdditiveAttention,
@@ -28,7 +28,9 @@ from keras_pamunet.models import first_batch
 from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.regularizers import AttentionVariance
 from keras_pamunet.saving import to_weights_file
-from keras_pamunet.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from keras_pamunet.segmentation import Segmentation
 
 # MobileNetV2's stages: filters, repeats, strides. The first has expansion 1.
 STAGES = (
@@ -391,7 +393,7 @@ class PAMUNet(keras.Model):
         flips: bool = True,
         threshold: float = 0.5,
         min_area: int = 0,
-    ) -> Segmentation:
+    ) -> "Segmentation":
         """Finds the objects in one image of any size.
 
         See `keras_pamunet.inference.segment` for arguments and errors.
@@ -401,6 +403,9 @@ class PAMUNet(keras.Model):
         >>> found = model.segment("photo.jpg")
         >>> found.mask.shape, [x.size for x in found.objects]
         """
+        # Imported here: it brings OpenCV, Pillow and more.
+        from keras_pamunet import inference
+
         return inference.segment(
             self, image, flips=flips, threshold=threshold, min_area=min_area
         )
