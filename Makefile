@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint bench fuzz
 
 demo: .venv/demo
-	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --epochs 18 --batch-size 8 --output runs/demo
+	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --size 64 --weights pamunet_kvasir_seg --epochs 3 --batch-size 8 --output runs/demo
 
 # These tests compute nothing, or little, on a back end: once is enough for them. Under JAX
 # most of the time is that of compiling.

@@ -60,6 +60,29 @@ def on_device(name: str) -> Iterator[None]:
         yield
 
 
+def device_names() -> list[str]:
+    """What the back end computes on: the names of its GPUs, else `["CPU"]`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        details = map(tf.config.experimental.get_device_details, gpus)
+        names = [detail.get("device_name", "GPU") for detail in details]
+    elif backend == "jax":
+        import jax
+
+        names = [
+            device.device_kind for device in jax.devices() if device.platform != "cpu"
+        ]
+    else:
+        import torch
+
+        count = torch.cuda.device_count()
+        names = [torch.cuda.get_device_name(index) for index in range(count)]
+    return names or ["CPU"]
+
+
 def run_once(model: keras.Model, images: np.ndarray) -> Any:
     """What a model makes of a batch, the quick way if there will be few of the kind.
 

@@ -9,29 +9,37 @@ from PIL import Image
 from keras_pamunet.files import unwritable, written_aside
 from keras_pamunet.palette import COLOURS
 
-TRUTH_COLOUR = (80, 220, 80)
-PREDICTION_COLOUR = (255, 210, 40)
+# Of a class whose truth and prediction stand in one picture.
+TRUTH_COLOUR = (255, 255, 255)
+PREDICTION_COLOUR = tuple(map(int, COLOURS[1]))
+MISSED_COLOUR, EXTRA_COLOUR = (0, 114, 255), (255, 60, 0)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def outline(
-    image: np.ndarray, mask: np.ndarray, colour=PREDICTION_COLOUR
+    image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] | None = None
 ) -> np.ndarray:
-    """Draws the border of a mask on an image.
+    """Draws the border of each label of a mask on an image.
 
     Args:
         image: `(height, width, 3)` uint8.
-        mask: `(height, width)`, 0 outside.
-        colour: red, green and blue.
+        mask: labels `(height, width)`, 0 outside.
+        colour: red, green and blue. Defaults to each label's own, see
+            `keras_pamunet.palette.COLOURS`.
 
     Returns:
         The picture, `(height, width, 3)` uint8.
     """
-    contours, _ = cv2.findContours(
-        (np.asarray(mask) > 0).astype("uint8"), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-    )
-    thickness = max(max(image.shape) // 256, 1)
-    return cv2.drawContours(image.copy(), contours, -1, colour, thickness)
+    picture = image.copy()
+    thickness = max(round(max(image.shape) / 256), 1)
+    mask = np.asarray(mask)
+    for label in np.unique(mask[mask > 0]):
+        contours, _ = cv2.findContours(
+            (mask == label).astype("uint8"), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
+        own = colour or tuple(map(int, COLOURS[int(label)]))
+        cv2.drawContours(picture, contours, -1, own, thickness)
+    return picture
 
 
 def to_rgb(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:

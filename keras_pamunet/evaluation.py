@@ -22,6 +22,7 @@ from keras_pamunet.files import read_json_object, write_json
 from keras_pamunet.inference import (
     fit_image,
     predict_batch,
+    resize_labels,
     segment,
     to_labels,
 )
@@ -137,13 +138,14 @@ def evaluate(
             images = (fit_image(model, source[index][0]) for index in chosen)
             attention = attention_maps(model, images)
         for rank, index, seen in zip(picks, chosen, attention):
-            image, truth = source[index]
+            image, truth = getattr(source, "source", source)[index]  # In full size.
+            found = cv2.imdecode(pngs[index], cv2.IMREAD_UNCHANGED)
             picture = comparison(
                 to_rgb(image, model.input_range),
                 truth,
-                cv2.imdecode(pngs[index], cv2.IMREAD_UNCHANGED),
+                resize_labels(found, truth.shape),
                 seen,
-                f"{rows[index]['name'][:20]}  Dice {rows[index]['dice']:.3f}",
+                f"Dice {rows[index]['dice']:.3f}  {rows[index]['name']}",
             )
             name = _file_name(rows[index]["name"])
             write_picture(picture, folder / f"{rank + 1:03}_{name}")

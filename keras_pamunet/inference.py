@@ -200,6 +200,13 @@ def resize_probabilities(
     return cv2.resize(probabilities, size[::-1]).reshape(*size, -1)
 
 
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels `(height, width)` of another size, with smooth borders."""
+    classes = np.arange(int(labels.max()) + 1)
+    one_hot = (labels[..., np.newaxis] == classes).astype("float32")
+    return np.argmax(resize_probabilities(one_hot, size), axis=-1).astype("uint8")
+
+
 def to_labels(
     probabilities: np.ndarray, activation: str, threshold: float = 0.5
 ) -> np.ndarray:

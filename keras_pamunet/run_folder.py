@@ -22,13 +22,19 @@ from keras_pamunet.files import (
 CONFIG, MODEL = "config.json", "model.keras"
 
 
-def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> bool:
+def open_run(
+    output: Path,
+    settings: dict[str, Any],
+    split: dict[str, Any],
+    may_grow: str | None = None,
+) -> bool:
     """Looks whether a folder is free for a run, or holds it already.
 
     Args:
         output: the folder.
         settings: of the run. Paths and numbers of NumPy may be among them.
         split: names of the pairs in each part.
+        may_grow: the setting that may be higher than that of the run in the folder.
 
     Returns:
         Whether the folder holds this run already.
@@ -45,6 +51,7 @@ def open_run(output: Path, settings: dict[str, Any], split: dict[str, Any]) -> b
             f"{name}={held.get(name)!r}, not {settings.get(name)!r}"
             for name in {**held, **settings}
             if held.get(name) != settings.get(name)
+            and not (name == may_grow and held.get(name, 0) < settings[name])
         ]
         hint = "Name another output folder, or delete this one."
         if other:
@@ -96,6 +103,15 @@ def write_config(output: Path, settings: dict[str, Any], split: dict[str, Any]) 
         "git_revision": _git_revision(),
     }
     write_json(output / CONFIG, config)
+
+
+def replace_settings(output: Path, settings: dict[str, Any]) -> None:
+    """Writes other settings into `config.json` of a run.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    write_json(output / CONFIG, {**read_config(output), "settings": plain(settings)})
 
 
 def read_config(output: Path) -> dict[str, Any]:

@@ -80,9 +80,10 @@ def show_attention(
             f"Expected a pixel in {image}, {size[0]} rows x {size[1]} columns. "
             f"Received: row {row}, column {column}"
         )
-    pixel = row * seen.shape[0] // size[0], column * seen.shape[1] // size[1]
-    picture = to_rgb(seen, model.input_range)
-    sheet = attention_sheet(picture, gate_maps(model, seen, pixel), pixel)
+    seen_pixel = row * seen.shape[0] // size[0], column * seen.shape[1] // size[1]
+    maps = gate_maps(model, seen, seen_pixel)
+    picture = to_rgb(original, model.input_range)
+    sheet = attention_sheet(picture, maps, (row, column))
     write_picture(sheet, output)
 
 

@@ -1,11 +1,10 @@
 """Trains a model on a data set, into a run folder that survives interruption."""
 
-import csv
-import io
 import itertools
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from keras_pamunet.backend import keep_freed_memory, set_random_seed
+from keras_pamunet import history
+from keras_pamunet.analysis.before_after import write_before_after
+from keras_pamunet.analysis.learning_curve import write_learning_curve
+from keras_pamunet.backend import device_names, keep_freed_memory, set_random_seed
 from keras_pamunet.batch_statistics import estimate_batch_statistics
+from keras_pamunet.comparison import compare, write_comparison
 from keras_pamunet.data import (
     Augment,
     Cache,
@@ -25,14 +28,22 @@ from keras_pamunet.data import (
     pipeline,
 )
 from keras_pamunet.evaluation import evaluate, is_summary
-from keras_pamunet.files import locked, read_json_object, replace_bytes, replace_text
+from keras_pamunet.files import (
+    locked,
+    read_json_object,
+    replace_bytes,
+    replace_text,
+    write_json,
+)
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.progress import track
 from keras_pamunet.run_folder import (
     check_backend,
     open_run,
+    read_config,
     replace_model,
+    replace_settings,
     write_config,
 )
 from keras_pamunet.saving import to_keras_file, to_weights_file
@@ -44,12 +55,13 @@ RECIPES = {
 }
 # As many tell the statistics of any set of images.
 STATISTICS_BATCHES = 100
-METRICS = "metrics.json"
+METRICS, BEFORE = "metrics.json", "metrics_before.json"
 
 
 def train(
     data: str | Path = "phantom",
     output: str | Path | None = None,
+    *,
     split: str | None = None,
     recipe: str = "default",
     size: int | None = None,
@@ -61,18 +73,22 @@ def train(
     part: str | None = None,
     weights: str | Path | None = None,
     window: str | tuple[float, float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **model_arguments: Any,
 ) -> dict[str, Any]:
     """Trains a `PAMUNet`, keeps the best epoch and scores it on the test pairs.
 
     Called again with the same arguments it goes on after the last finished epoch of
-    an interrupted run, and ends with the same weights.
+    an interrupted run, and ends with the same weights. The paper's recipe, whose
+    learning rate is constant, also goes on to more epochs than a finished run had.
 
     Args:
         data: see `keras_pamunet.data.open_source`.
         output: the run folder. Defaults to `runs/<data>-<recipe>`. It gets
             `config.json`, `history.csv`, TensorBoard logs in `logs/`, `model.keras`
-            (the epoch of the best validation Dice), `metrics.json` and `pictures/`.
+            (the epoch of the best validation Dice), `learning_curve.png`,
+            `metrics.json` and `pictures/`; of `weights` also `metrics_before.json`,
+            `comparison.json` and `before_after.png`.
         split: see `keras_pamunet.data.open_splits`.
         recipe: `"default"`: AdamW with warm-up and cosine decay, cross-entropy and
             Dice, strong augmentation, moving average of the weights, in the end the
@@ -86,14 +102,17 @@ def train(
         learning_rate: the highest of the schedule; the only one of the paper's
             recipe. Defaults to the recipe's, 0.001 or 0.01.
         seed: of the weights, the drawn split, the order and the augmentation.
-        progress: whether to show progress bars.
+        progress: whether to say what is trained on what, and to show progress bars.
         part: the part of the split to score. Defaults to `"test"`, or `"validation"`
             of a split that has no test pairs.
         weights: a model to start from, see `keras_pamunet.models.load_model`. What
-            does not fit starts at random, and a warning says so.
+            does not fit starts at random, and a warning says so. If it tells as many
+            classes apart, it is scored before, too.
         window: the HU of CT volumes that become grey values, see
             `keras_pamunet.data.Volumes`. The model keeps it. Defaults to that of the
             `weights`, else to `"liver"`.
+        callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
+            epoch they find the weights that are validated.
         **model_arguments: arguments of `PAMUNet` other than `input_shape`. They
             default to those of the `weights`, but for `num_classes`.
 
@@ -167,7 +186,7 @@ def train(
     if part not in parts:
         raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
     with locked(output):
-        return _run(output, settings, parts, part, base, progress)
+        return _run(output, settings, parts, part, base, progress, callbacks)
 
 
 def _check_windowed(model_arguments, base):
@@ -182,13 +201,19 @@ def _check_windowed(model_arguments, base):
         )
 
 
-def _run(output, settings, parts, part, base, progress):
+def _run(output, settings, parts, part, base, progress, callbacks):
     """Trains, or goes on, in a folder that no other process works in."""
     seed, size, recipe = settings["seed"], settings["size"], settings["recipe"]
-    model_arguments = settings["model"]
+    model_arguments, batch_size = settings["model"], settings["batch_size"]
+    constant_rate = recipe == "paper"
     names = {name: source.names for name, source in parts.items()}
-    held = open_run(output, settings, names)
-    state = _RunState(output)
+    if not constant_rate:
+        _check_same_epochs(output, settings["epochs"])
+    held = open_run(output, settings, names, "epochs" if constant_rate else None)
+    state = _RunState(output, keep=constant_rate)
+    if held and read_config(output)["settings"]["epochs"] < settings["epochs"]:
+        state.reopen()
+        replace_settings(output, settings)
     if (output / METRICS).exists() and not state.path.exists():
         return _read_metrics(output / METRICS)
     if held:
@@ -199,21 +224,45 @@ def _run(output, settings, parts, part, base, progress):
     check(parts.values(), progress, input_range or (0, 255))
     set_random_seed(seed)
     shape = (size, size, parts["train"].channels)
-    if base is None:
-        model = PAMUNet(shape, **model_arguments)
-    else:
-        arguments = {"num_classes": 1, **model_arguments}
-        model = base.adapted(input_shape=shape, **arguments)
+
+    def begin():
+        if base is None:
+            return PAMUNet(shape, **model_arguments)
+        return base.adapted(input_shape=shape, **{"num_classes": 1, **model_arguments})
+
+    def score(model, folder=None):
+        return evaluate(
+            model,
+            parts[part],
+            folder,
+            batch_size=batch_size,
+            progress=progress,
+            part=part,
+            flips=not constant_rate,
+        )
+
+    model = begin()
     if not held:
         write_config(output, settings, names)
-    steps = max(len(parts["train"]) // settings["batch_size"], 1)
+    steps = max(len(parts["train"]) // batch_size, 1)
+    if progress:
+        print(_plan(output, settings, parts, part, model, steps))
+    before = None
+    if base is not None and base.num_classes == model.num_classes:
+        if not (output / BEFORE).exists():
+            write_json(output / BEFORE, score(model))
+        before = _read_metrics(output / BEFORE)
+        if progress:
+            print(f"Before training, on {part}: Dice {before['summary']['dice']:.3f}")
     _compile(model, recipe, settings["learning_rate"], steps, settings["epochs"])
     first_epoch = state.restore(model)
-    callbacks = [] if recipe == "paper" else [keras.callbacks.SwapEMAWeights(True)]
+    if first_epoch and progress:
+        print(f"Going on after epoch {first_epoch}.")
+    average = [] if constant_rate else [keras.callbacks.SwapEMAWeights(True)]
     model.fit(
         pipeline(
             parts["train"],
-            settings["batch_size"],
+            batch_size,
             _augment(recipe, model.input_range),
             shuffle=True,
             repeat=True,
@@ -221,20 +270,18 @@ def _run(output, settings, parts, part, base, progress):
             first_batch=first_epoch * steps,
         ),
         validation_data=next(iter(pipeline(parts["validation"], 2**31))),
-        validation_batch_size=settings["batch_size"],
+        validation_batch_size=batch_size,
         epochs=settings["epochs"],
         initial_epoch=first_epoch,
         steps_per_epoch=steps,
-        callbacks=[*callbacks, state],
+        callbacks=[*average, state, *callbacks],
         shuffle=False,  # The pipeline does.
         # Bars that redraw themselves fill a log file with thousands of lines.
         verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
     )
     model = load_model(output)
-    if recipe != "paper":
-        batches = pipeline(
-            parts["train"], settings["batch_size"], shuffle=True, repeat=True
-        )
+    if not constant_rate:
+        batches = pipeline(parts["train"], batch_size, shuffle=True, repeat=True)
         count = min(steps, STATISTICS_BATCHES)
         estimate_batch_statistics(
             model,
@@ -246,17 +293,67 @@ def _run(output, settings, parts, part, base, progress):
             ),
         )
         replace_model(output, to_keras_file(model))
-    result = evaluate(
-        model,
-        parts[part],
-        output,
-        batch_size=settings["batch_size"],
-        progress=progress,
-        part=part,
-        flips=recipe != "paper",
-    )
-    state.path.unlink(missing_ok=True)  # There is none after a single epoch.
+    write_learning_curve(state.history, output / "learning_curve.png")
+    result = score(model, output)
+    if before is not None:
+        results = {"before": before, "after": result}
+        comparison = compare(results)
+        comparison["settings"] = {
+            "part": part,
+            "flips": not constant_rate,
+            "full_size": False,
+        }
+        write_comparison(comparison, output)
+        write_before_after(
+            {"before": begin(), "after": model},
+            results,
+            parts[part],
+            output / "before_after.png",
+            flips=not constant_rate,
+        )
+    state.close()
     return result
+
+
+def _check_same_epochs(output, epochs):
+    """Makes sure that a run whose learning rate falls to 0 is not to go on."""
+    try:
+        held = read_config(output)["settings"]
+    except FileNotFoundError:
+        return
+    if held.get("recipe") == "default" and held.get("epochs") != epochs:
+        raise ValueError(
+            f"Expected the {held.get('epochs')} epochs that {output} was begun with: "
+            "over them the learning rate of the default recipe falls to 0, so that "
+            f"more cannot follow. Received: epochs={epochs}. Train on from it into "
+            f"another folder (--weights {output} --output OTHER), or anew "
+            "(--output OTHER)."
+        )
+
+
+def _plan(output, settings, parts, part, model, steps):
+    """What will be done, said before it takes its time."""
+    size, recipe = settings["size"], settings["recipe"]
+    start = settings["weights"] or model.encoder_weights or "random weights"
+    if settings["weights"] is None and model.encoder_weights is not None:
+        start = f"encoder from {start}"
+    others = [f"{len(parts['validation'])} to validate"]
+    if part != "validation":
+        others.append(f"{len(parts[part])} of {part} to score at the end")
+    devices = ", ".join(device_names())
+    rows = {
+        "network": f"PAM-UNet, {model.count_params():,} parameters",
+        "pairs": f"{len(parts['train'])} to train, {', '.join(others)}",
+        "size": f"{size} x {size} pixels",
+        "start": start,
+        "recipe": f"{recipe}: {settings['epochs']} epochs of {steps} steps, "
+        f"{settings['batch_size']} images each",
+        "device": f"{devices} ({keras.backend.backend()})",
+        "output": output,
+    }
+    lines = [f"{name:8} {value}" for name, value in rows.items()]
+    lines.append("Compiling takes up to two minutes, in which nothing is shown.")
+    return "\n".join(lines)
 
 
 def _compile(model, recipe, learning_rate, steps, epochs):
@@ -305,10 +402,13 @@ class _RunState(keras.callbacks.Callback):
     holds the weights to go on with.
     """
 
-    def __init__(self, output):
+    def __init__(self, output, keep):
         super().__init__()
         self.output = output
         self.path = output / "state.weights.h5"
+        # Of a run that may go on to more epochs.
+        self.last = output / "last.weights.h5"
+        self.keep = keep
         self.history = []
         self.best = -1.0
 
@@ -316,21 +416,33 @@ class _RunState(keras.callbacks.Callback):
         """Loads the state, if there is one; returns the number of finished epochs."""
         if not self.path.exists():
             return 0
-        history = self.output / "history.csv"
         model.optimizer.build(model.trainable_variables)
         try:
             model.load_weights(self.path)
-            rows = list(csv.DictReader(io.StringIO(history.read_text("utf-8"))))
+            rows = history.read_history(self.output)
             # A run may be stopped between the history's last row and its state.
             iterations = int(model.optimizer.iterations)
-            self.history = [row for row in rows if int(row["step"]) <= iterations]
-            self.best = max(float(row["val_dice"]) for row in self.history)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.history = [row for row in rows if row["step"] <= iterations]
+            self.best = history.best_epoch(self.history)["val_dice"]
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(
-                f"Cannot go on from {self.path} and {history}: {error!r}. They are "
-                "damaged: name another output folder, or delete this one."
+                f"Cannot go on from {self.path} and {self.output / history.HISTORY}: "
+                f"{error!r}. They are damaged: name another output folder, or delete "
+                "this one."
             ) from error
         return len(self.history)
+
+    def reopen(self):
+        """Makes a finished run one that goes on."""
+        if self.last.exists():
+            self.last.replace(self.path)
+
+    def close(self):
+        """Makes the run a finished one."""
+        if self.keep:
+            self.path.replace(self.last)
+        else:
+            self.path.unlink(missing_ok=True)  # There is none after a single epoch.
 
     def on_train_begin(self, logs=None):
         name = f"events.out.tfevents.{time.time():.0f}.{len(self.history)}"
@@ -344,6 +456,10 @@ class _RunState(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.history:
+            replace_bytes(self.path, to_weights_file(self.model))
+
+    def on_train_end(self, logs=None):
+        if self.keep and self.history:
             replace_bytes(self.path, to_weights_file(self.model))
 
     def on_train_batch_end(self, batch, logs=None):
@@ -362,8 +478,8 @@ class _RunState(keras.callbacks.Callback):
         if row["val_dice"] > self.best:
             self.best = row["val_dice"]
             replace_model(self.output, to_keras_file(self.model))
-        lines = [",".join(row), *(",".join(map(str, x.values())) for x in self.history)]
-        replace_text(self.output / "history.csv", "\n".join(lines) + "\n")
+        text = history.to_text(self.history)
+        replace_text(self.output / history.HISTORY, text)
         values = [Summary.Value(tag=k, simple_value=v) for k, v in logs.items()]
         summary = Summary(value=values)
         self._log(Event(wall_time=time.time(), step=epoch + 1, summary=summary))

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,9 +58,22 @@ def main(
     if show_version:
         print(version("keras-pamunet"))
         raise typer.Exit
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What is wrong comes as an exception, too; below stands what a user cannot mend.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _cache_what_jax_compiles()
     logging.set_verbosity(logging.ERROR)  # Grain warns where there is no JAX.
     warnings.showwarning = _show_warning
+
+
+def _cache_what_jax_compiles():
+    """JAX compiles a network in half a minute: the next process can take it."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home, "keras_pamunet", "jax")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # A home that nobody can write to.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
 
 
 def call(run, module: str, interrupted: str = "", extra: str | None = None) -> Any:
@@ -73,7 +87,7 @@ def call(run, module: str, interrupted: str = "", extra: str | None = None) -> A
     """
     stopped = []
     try:
-        with _on_interrupt(_stop_at_once):
+        with _on_interrupt(_stop_at_once), _without_chatter():
             import_module(module)
         with _on_interrupt(lambda *_: _stop(stopped)):
             return run()
@@ -92,6 +106,27 @@ def call(run, module: str, interrupted: str = "", extra: str | None = None) -> A
         message = str(error) or type(error).__name__
         typer.secho(f"Error: {message}{hint}", fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps what libraries say on their import, and shows it only if that fails.
+
+    TensorFlow's C++ greets before it reads how much it shall say.
+    """
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _stop(stopped):

@@ -24,6 +24,10 @@ def info(
         ),
     ] = None,
     size: Size = None,
+    devices: Annotated[
+        bool,
+        typer.Option("--devices", help="Name what the back end computes on, too."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show versions or presets, without Keras; or what a model consists of."""
@@ -45,11 +49,22 @@ def info(
             facts[package] = version(package)
         except PackageNotFoundError:
             continue
+    if devices:
+        facts |= call(_devices, "keras_pamunet.backend")
     if as_json:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
         typer.echo(f"{name:15} {value or 'as configured in Keras'}")
+
+
+def _devices():
+    import keras
+
+    from keras_pamunet.backend import device_names
+
+    names = device_names()
+    return {"backend": keras.backend.backend(), "devices": ", ".join(names)}
 
 
 def _presets():

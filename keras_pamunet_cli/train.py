@@ -1,5 +1,6 @@
 """The command `train`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from keras_pamunet_cli.options import (
     TrainingSize,
     window_of,
 )
-from keras_pamunet_cli.screen import show_scores
+from keras_pamunet_cli.screen import show_comparison, show_scores
 
 
 def train(
@@ -80,14 +81,14 @@ def train(
         return training.train(
             data,
             folder,
-            split,
-            recipe.value,
-            size,
-            epochs,
-            batch_size,
-            learning_rate,
-            seed,
-            not quiet,
+            split=split,
+            recipe=recipe.value,
+            size=size,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            progress=not quiet,
             weights=weights,
             window=window_of(window),
             num_classes=num_classes,
@@ -111,4 +112,33 @@ def train(
         "keras_pamunet.training",
         f"{folder} is as the last finished epoch left it. To go on: ",
     )
-    show_scores(result, folder)
+    _show_outcome(result, folder)
+
+
+def _show_outcome(result, folder):
+    from keras_pamunet.files import read_json_object
+    from keras_pamunet.history import best_epoch, read_history
+
+    comparison = folder / "comparison.json"
+    if comparison.exists():
+        show_comparison(read_json_object(comparison), None)
+    else:
+        show_scores(result, None)
+    typer.echo(f"Numbers per image: {folder / 'metrics.json'}")
+    typer.echo(f"Pictures: {folder / 'pictures'}")
+    history = read_history(folder)
+    best = best_epoch(history)
+    typer.echo(
+        f"Best of {len(history)} epochs: {best['epoch']}, validation Dice "
+        f"{best['val_dice']:.3f}"
+    )
+    for name in ("learning_curve.png", "before_after.png"):
+        if (folder / name).exists():
+            typer.echo(f"Picture: {folder / name}")
+    name = shlex.quote(str(folder))
+    typer.echo(
+        "Next:\n"
+        f"  keras-pamunet predict PHOTO_OR_FOLDER --model {name}\n"
+        f"  keras-pamunet evaluate --model {name} --data OTHER_FOLDER\n"
+        f"  keras-pamunet export {name} -o model.onnx"
+    )

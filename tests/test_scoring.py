@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.bootstrap import mean_interval
-from keras_pamunet.inference import predict
+from keras_pamunet.image_inference import predict_images
 from keras_pamunet.models import load_model
 from keras_pamunet.scoring import score
 from keras_pamunet_cli import app
@@ -35,7 +35,9 @@ def run(*arguments):
 
 def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
     path = models / "a.keras"
-    predict(load_model(path), folder / "images", tmp_path / "found", progress=False)
+    predict_images(
+        load_model(path), folder / "images", tmp_path / "found", progress=False
+    )
     results, comparison = score(
         [path], folder, masks=[tmp_path / "found"], full_size=True, progress=False
     )

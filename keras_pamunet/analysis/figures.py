@@ -1,15 +1,34 @@
-"""Pictures of images, masks and attention, drawn with OpenCV."""
+"""Pictures of images, masks and attention side by side, drawn with OpenCV."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from keras_pamunet.drawing import PREDICTION_COLOUR, TRUTH_COLOUR, outline
+from keras_pamunet.drawing import (
+    EXTRA_COLOUR,
+    MISSED_COLOUR,
+    PREDICTION_COLOUR,
+    TRUTH_COLOUR,
+    outline,
+)
+from keras_pamunet.palette import COLOURS
 
-PANEL = 256
+PANEL = 320
 # Panels of longer images are squeezed to this width.
-WIDEST = 8 * PANEL
+WIDEST = 6 * PANEL
+TITLE = 22
+GAP = 4
+SHADE = 0.35
+HEAT = cv2.COLORMAP_INFERNO
+BAR = 10
+VERDICT = "truth white, prediction yellow; missed blue, extra red"
+ATTENTION_NOTE = (
+    "before and after: mean size of the skip's features, in one scale. attention: the "
+    "weight a place has for all others; pixel: the weights that the marked pixel gives "
+    "to all places. Scales run from black (lowest) to yellow (highest)."
+)
 
 
 def comparison(
@@ -19,28 +38,55 @@ def comparison(
     attention: np.ndarray | None = None,
     title: str = "",
 ) -> np.ndarray:
-    """Panels side by side: image | truth | prediction | attention.
+    """Panels side by side: image | truth and prediction | attention.
+
+    One class has both outlines in one panel, with what is missed and what is extra
+    shaded. Several classes have a panel for the truth and one for the prediction, each
+    class in its colour of `keras_pamunet.palette.COLOURS`.
 
     Args:
         image: `(height, width, 3)` uint8.
-        truth: mask `(height, width)`.
-        prediction: mask `(height, width)`.
+        truth: labels `(height, width)`.
+        prediction: labels `(height, width)`.
         attention: map of any size, shown from its lowest to its highest value.
         title: written below the image.
 
     Returns:
-        The picture, `(height, width, 3)` uint8.
+        The picture, `(rows, columns, 3)` uint8, in the image's aspect.
     """
     image = _panel(image)
-    panels = [
-        (title, image),
-        ("truth", outline(image, _panel(truth, nearest=True), TRUTH_COLOUR)),
-        ("prediction", outline(image, _panel(prediction, nearest=True))),
-    ]
+    panels = [(title, image), *_masks(image, truth, prediction)]
     if attention is not None:
-        heat = _heat(attention, attention, image.shape)
-        panels.append(("attention", cv2.addWeighted(image, 0.35, heat, 0.65, 0)))
+        heat = _heat(attention, attention, image.shape, under=image)
+        low, high = attention.min(), attention.max()
+        panels.append((f"attention, finest gate: {low:.3g} to {high:.3g}", heat))
     return _sheet([panels])
+
+
+def before_after(
+    rows: Sequence[tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]],
+) -> np.ndarray:
+    """A row for each image: the image, and what each model found beside the truth.
+
+    Args:
+        rows: for each image its title, the image `(height, width, 3)` uint8, its true
+            labels `(height, width)`, and by title the labels a model found.
+
+    Returns:
+        The picture, `(rows, columns, 3)` uint8.
+    """
+    sheet = []
+    for title, image, truth, found in rows:
+        image = _panel(image)
+        panels = [(title, image)]
+        for name, labels in found.items():
+            *first, (_, last) = _masks(image, truth, labels)
+            if len(panels) == 1:
+                panels += first  # The truth of several classes stands once.
+            panels.append((name, last))
+        sheet.append(panels)
+    one_class = all(np.max(truth, initial=0) <= 1 for _, _, truth, _ in rows)
+    return _sheet(sheet, VERDICT if one_class else "")
 
 
 def attention_sheet(
@@ -51,15 +97,15 @@ def attention_sheet(
     """A row for each gate: image | before | after | attention | pixel.
 
     Before and after share one scale, each of the others goes from its lowest to its
-    highest value; below each map stands its range.
+    highest value; below each map stands its range, and below all what they show.
 
     Args:
-        image: `(height, width, 3)` uint8.
+        image: `(height, width, 3)` uint8, of any size.
         levels: see `keras_pamunet.analysis.attention_maps.gate_maps`.
         pixel: `(row, column)`, marked in the image.
 
     Returns:
-        The picture, `(height, width, 3)` uint8.
+        The picture, `(rows, columns, 3)` uint8, in the image's aspect.
     """
     panel = _panel(image)
     row, column = (
@@ -76,7 +122,7 @@ def attention_sheet(
             scale = np.array([[x.min(), x.max()] for x in scale])
             title = f"{name} {values.min():.3g} to {values.max():.3g}"
             rows[-1].append((title, _heat(values, scale, panel.shape)))
-    return _sheet(rows)
+    return _sheet(rows, ATTENTION_NOTE)
 
 
 def contact_sheet(
@@ -84,40 +130,67 @@ def contact_sheet(
 ) -> np.ndarray:
     """Rows of panels, image | mask | overlay for each pair of a row.
 
+    Each class has its colour of `keras_pamunet.palette.COLOURS`.
+
     Args:
         rows: for each row its pairs: title, image `(height, width, 3)` uint8 and mask
             `(height, width)` of labels.
 
     Returns:
-        The picture, `(height, width, 3)` uint8.
+        The picture, `(rows, columns, 3)` uint8.
     """
     sheet = []
     for row in rows:
         panels = []
         for title, image, mask in row:
             image, mask = _panel(image), _panel(mask, nearest=True)
-            grey = (mask * (255 // max(mask.max(), 1)))[..., np.newaxis].repeat(3, -1)
-            overlay = outline(image, mask, TRUTH_COLOUR)
-            panels += [(title[:30], image), ("mask", grey), ("overlay", overlay)]
+            overlay = outline(image, mask)
+            panels += [(title, image), ("mask", COLOURS[mask]), ("overlay", overlay)]
         sheet.append(panels)
     return _sheet(sheet)
 
 
-def _heat(values, scale, shape):
-    """Values in colours, from the lowest number in `scale` to the highest."""
+def _masks(image, truth, prediction):
+    """Panels, with titles, of truth and prediction on an image."""
+    truth, prediction = (_panel(x, nearest=True) for x in (truth, prediction))
+    if max(truth.max(), prediction.max()) > 1:
+        parts = {"truth": truth, "prediction": prediction}
+        return [(name, outline(image, labels)) for name, labels in parts.items()]
+    picture = image.astype("float32")
+    for part, colour in (
+        (truth > prediction, MISSED_COLOUR),
+        (prediction > truth, EXTRA_COLOUR),
+    ):
+        picture[part] = (1 - SHADE) * picture[part] + SHADE * np.array(colour)
+    picture = outline(picture.astype("uint8"), truth, TRUTH_COLOUR)
+    return [(VERDICT, outline(picture, prediction, PREDICTION_COLOUR))]
+
+
+def _heat(values, scale, shape, under=None):
+    """Values in colours, from the lowest number in `scale` to the highest.
+
+    At the right edge stands the scale, its highest colour above.
+    """
     span = max(float(np.ptp(scale)), 1e-12)
     grey = np.rint(255 * (values - np.min(scale)) / span).astype("uint8")
-    grey = cv2.resize(grey, shape[1::-1])
-    return cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO)[..., ::-1]
+    heat = cv2.applyColorMap(cv2.resize(grey, shape[1::-1]), HEAT)[..., ::-1]
+    if under is not None:
+        heat = cv2.addWeighted(under, 0.35, np.ascontiguousarray(heat), 0.65, 0)
+    bar = np.linspace(255, 0, shape[0]).astype("uint8")[:, np.newaxis]
+    bar = cv2.applyColorMap(bar, HEAT)[..., ::-1].repeat(BAR, axis=1)
+    gap = np.full((shape[0], GAP, 3), 255, "uint8")
+    return np.concatenate([heat, gap, bar], axis=1)
 
 
-def _sheet(rows):
-    """Rows of panels, `(title, picture)`, one below the other."""
+def _sheet(rows, note=""):
+    """Rows of panels, `(title, picture)`, one below the other, and a note below."""
     strips = [
         np.concatenate([_labelled(panel, text) for text, panel in row], axis=1)
         for row in rows
     ]
     width = max(strip.shape[1] for strip in strips)
+    if note:
+        strips += [_text(line, width) for line in _lines(note, width)]
     return np.concatenate(
         [
             np.pad(
@@ -131,19 +204,43 @@ def _sheet(rows):
 
 
 def _panel(pixels, nearest=False):
-    interpolation = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
     pixels = np.ascontiguousarray(pixels, "uint8")
     height, width = pixels.shape[:2]
     size = (min(max(round(PANEL * width / height), 1), WIDEST), PANEL)
+    interpolation = cv2.INTER_AREA if height > PANEL else cv2.INTER_CUBIC
+    if nearest:
+        interpolation = cv2.INTER_NEAREST_EXACT
     return cv2.resize(pixels, size, interpolation=interpolation)
 
 
 def _labelled(panel, text):
-    strip = np.full((22, panel.shape[1], 3), 255, "uint8")
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    # Its letters are those of ASCII; it crashes at a name that is no UTF-8.
-    text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
-    cv2.putText(strip, text, (4, 16), font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    strip = _text(text, panel.shape[1])
     return np.pad(
-        np.concatenate([panel, strip]), ((0, 0), (0, 4), (0, 0)), constant_values=255
+        np.concatenate([panel, strip]), ((0, 0), (0, GAP), (0, 0)), constant_values=255
     )
+
+
+def _font():
+    return ImageFont.load_default(13)
+
+
+def _text(text, width):
+    """A white strip with a line of text; what does not fit is cut at its end."""
+    strip = Image.new("RGB", (width, TITLE), "white")
+    # The font has the letters of ASCII.
+    text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    while len(text) > 1 and _font().getlength(text) > width:
+        text = text[:-1]
+    ImageDraw.Draw(strip).text((4, 3), text, "black", _font())
+    return np.asarray(strip)
+
+
+def _lines(text, width):
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _font().getlength(longer) > width - 8 and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
