@@ -61,7 +61,8 @@ def is_record(record: Any) -> bool:
         and min(shape) > 0
         and isinstance(objects, list)
         and all(_numbers(row) and len(row) == 9 for row in objects)
-        and (record.get("voxel_ml") is None or _numbers([record["voxel_ml"]]))
+        and "voxel_ml" in record
+        and (record["voxel_ml"] is None or _numbers([record["voxel_ml"]]))
     )
 
 

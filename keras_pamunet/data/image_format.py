@@ -79,6 +79,9 @@ _NEEDED = {
     262: "PhotometricInterpretation",
 }
 _NUMBERS = {256, 257, 259, 262, 274, 277, 278, 284, 322, 323}
+# Tags of offsets and sizes of an image's parts, and the types that they may have.
+_PARTS = {273, 279, 324, 325}
+_UNSIGNED = {tifffile.DATATYPE.SHORT, tifffile.DATATYPE.LONG, tifffile.DATATYPE.LONG8}
 _ALPHA = tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA
 
 # What tifffile has to say about damaged files comes as an error, or not at all.
@@ -243,7 +246,7 @@ def _tiff(file):
         page = tiff.pages.first
         _check_single(_count_images(tiff))
         _check_tiff(page, file)
-        pixels = page.asarray(maxworkers=1)
+        pixels = _pixels(page, file)
         orientation = page.tags.valueof(274, 1)
         lossy = page.compression == tifffile.COMPRESSION.JPEG
         alpha = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA
@@ -253,6 +256,15 @@ def _tiff(file):
     if orientation in _TURNS:
         pixels = _TURNS[orientation](pixels)
     return Picture(pixels, palette, alpha, lossy)
+
+
+def _pixels(page, file):
+    """Pixels of a page, of which `_check_tiff` has found nothing wrong."""
+    if page.compression != tifffile.COMPRESSION.LZW:
+        return page.asarray(maxworkers=1)
+    # Damaged LZW makes the decoder that tifffile takes write beyond its memory.
+    file.seek(0)
+    return imagecodecs.tiff_decode(file.read())
 
 
 @contextmanager
@@ -299,6 +311,12 @@ def _check_tiff(page, file):
         raise ValueError("its planar configuration is damaged.")
     if page.samplesperpixel < 1 or (322 in page.tags) != (323 in page.tags):
         raise ValueError("its samples or its tiles are damaged.")
+    if page.bitspersample == 1 and page.samplesperpixel > 1:
+        raise ValueError("its colours have one bit, which nobody writes.")
+    if page.compression == tifffile.COMPRESSION.LZW and page.bitspersample in (2, 4):
+        raise ValueError(
+            f"it is LZW of {page.bitspersample} bits a channel. Save it as PNG."
+        )
     if page.bitspersample not in _DEPTHS or (
         page.predictor != 1 and page.bitspersample not in (8, 16, 32, 64)
     ):
@@ -321,6 +339,9 @@ def _check_tiff(page, file):
     _check_size(page.imagewidth, page.imagelength, pixel_bytes)
     if page.is_tiled:
         _check_size(page.tilewidth, page.tilelength, pixel_bytes)
+    for code in _PARTS & set(page.tags.keys()):
+        if page.tags[code].dtype not in _UNSIGNED:
+            raise ValueError("its offsets or sizes are damaged.")
     size = file.seek(0, io.SEEK_END)
     segments = list(zip(page.dataoffsets, page.databytecounts))
     if not all(isinstance(x, int) for segment in segments for x in segment):

@@ -532,7 +532,7 @@ def test_check_range():
         (339, 2, "data type"),  # How the 32 bits of a sample are to be read.
         (262, 0, "PhotometricInterpretation"),  # Whether 0 is black.
         (284, 8, "planar configuration"),
-        (258, 0, "larger than its size and depth"),  # One bit is the default.
+        (258, 0, "its colours have one bit"),  # One bit is the default.
         (259, 0, "Compression"),
         (278, 4, "tag 278"),  # More than one number.
         (277, 8, "samples"),
@@ -551,4 +551,45 @@ def test_damaged_tiff_tags(tmp_path, rng, tag, at, message):
     content[offset + at : offset + at + 2] = struct.pack("<H", value)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Cannot read .*a.tif: .*{message}"):
+        read_image(path)
+
+
+# Codes that are in no table, so that the decoder of tifffile wrote beyond its memory.
+LZW = bytes.fromhex(
+    "807f20503824160a09834260c1285436041b874344911850b629091b40993051bc387f026041"
+    "4810e244096f0524c38a30257414a50e2d45e0c6399414d935821d671033f4ee04879f001214"
+    "14cd05454155d0569415ed058d4167d06020"
+)
+
+
+def test_damaged_lzw(tmp_path):
+    path = tmp_path / "a.tif"
+    grey = np.random.default_rng(0).integers(0, 256, (24, 20), "uint8")
+    tifffile.imwrite(path, grey, compression="lzw", predictor=2)
+    np.testing.assert_array_equal(read_image(path)[..., 0], grey)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        (start,) = tiff.pages.first.dataoffsets
+        at = tiff.pages.first.tags[279].valueoffset
+    content[at : at + 4] = len(LZW).to_bytes(4, "little")
+    path.write_bytes(content[:start] + LZW)
+    with pytest.raises(ValueError, match="a.tif"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("tag", "skip", "message"),
+    [(258, 0, "one bit"), (279, 2, "sizes")],
+)
+def test_lost_depth_and_odd_type(tmp_path, tag, skip, message):
+    """Without a depth a channel has one bit; sizes have a type of numbers."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((9, 9, 3), "uint8"), photometric="rgb")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages.first.tags[tag].offset + skip
+    # Another number of the tag, or the type of plain bytes.
+    content[at : at + 2] = b"\7\0" if skip else b"\0\xff"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
         read_image(path)

@@ -187,6 +187,8 @@ def weights(data: bytes) -> list[bytes]:
         if number and not name.startswith("optimizer"):
             arrays.append(np.asarray(item, "float32").tobytes())
 
-    with h5py.File(io.BytesIO(data)) as file:
-        file.visititems(keep)
+    file = h5py.File.in_memory(data)
+    file.visititems(keep)
+    with suppress(RuntimeError):  # What else is damaged is no array's.
+        file.close()
     return sorted(arrays)
