@@ -71,7 +71,7 @@ def screen(
             found = training.train(
                 data,
                 folder,
-                SPLIT,
+                split=SPLIT,
                 size=SIZE,
                 epochs=epochs,
                 seed=seed,

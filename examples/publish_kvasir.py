@@ -146,7 +146,7 @@ def publish(
             folder = runs / f"{kind}-{seed}"
             if folder.name in earlier:
                 continue
-            train(data, folder, SPLIT, seed=seed, **arguments | changes)
+            train(data, folder, split=SPLIT, seed=seed, **arguments | changes)
             run = folder.name
             if name in AVERAGED:
                 pairs = Cache(parts["train"], sizes)

@@ -174,12 +174,18 @@ def mask_paths(
             f"Expected another folder for the masks than that of the inputs, {output}"
         )
     renamed = len(endings) == 1
-    return output, {
-        output / (name.with_suffix(endings[0]) if renamed else name): path
-        for name, path in files.items()
-        # Its own masks, if the folder lies within that of the images.
-        if place not in path.resolve().parents
-    }
+    masks = {}
+    for name, path in files.items():
+        if place in path.resolve().parents:
+            continue  # Its own masks, if the folder lies within that of the images.
+        mask = output / (name.with_suffix(endings[0]) if renamed else name)
+        if mask in masks:
+            raise ValueError(
+                f"Expected images of different names. Received: {masks[mask].name} and "
+                f"{path.name} in {path.parent}, whose masks would be one file."
+            )
+        masks[mask] = path
+    return output, masks
 
 
 def _predict(model, items, count, batch_size, flips) -> Iterator[tuple[Any, Any]]:

@@ -17,7 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, training
+from keras_pamunet import PAMUNet, history, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
 from keras_pamunet.data import Cache, Folder, Phantom, open_splits
@@ -79,6 +79,8 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
     assert config["versions"]["keras"] == keras.__version__
     assert hashlib.sha256(content).hexdigest() in config["model_sha256"]
     assert [path.suffix for path in (whole / "pictures").iterdir()] == [".png"]
+    with Image.open(whole / "learning_curve.png") as curve:
+        assert curve.width > 2 * curve.height
     (events,) = (whole / "logs").iterdir()
     steps = [event.step for event in EventFileLoader(str(events)).Load()]
     assert steps == [0, 1, 2, 3]
@@ -129,8 +131,10 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
         (whole / "metrics.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
             training.train(folder, whole, **SMALL)
-    with pytest.raises(ValueError, match="other settings: epochs=3, not 4"):
+    with pytest.raises(ValueError, match=r"falls to 0.*--weights .*whole --output"):
         training.train(folder, whole, **{**SMALL, "epochs": 4})
+    with pytest.raises(ValueError, match="other settings: seed=0, not 1"):
+        training.train(folder, whole, **{**SMALL, "seed": 1})
     for part in ("images", "masks"):
         path = folder / part / "case 01.png"
         path.rename(path.with_name("case 99.png"))
@@ -153,6 +157,17 @@ def test_weights_to_start_from(folder, tmp_path, monkeypatch):
     for layer, other in zip(base.layers, model.layers):
         for one, two in zip(layer.trainable_weights, other.trainable_weights):
             np.testing.assert_allclose(one, two, atol=1e-6, err_msg=layer.name)
+    before, after, comparison = (
+        json.loads((tmp_path / "run" / f"{name}.json").read_text())
+        for name in ("metrics_before", "metrics", "comparison")
+    )
+    assert before["summary"]["n"] == after["summary"]["n"] == 1
+    difference = comparison["differences"]["after"]["dice"]["mean"]
+    assert difference == after["summary"]["dice"] - before["summary"]["dice"]
+    own = evaluate(base, Cache(open_splits(folder)["test"], (32, 32)))
+    assert before["summary"] == own["summary"]
+    assert list(comparison["summaries"]) == ["before", "after"]
+    assert (tmp_path / "run" / "before_after.png").exists()
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["weights"] == str(tmp_path / "base.keras")
     with pytest.raises(ValueError, match="`weights` or `encoder_weights`"):
@@ -163,6 +178,40 @@ def test_weights_to_start_from(folder, tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="start at random: logits$"):
         training.train(folder, tmp_path / "larger", **larger)
     assert load_model(tmp_path / "larger").input_shape == (None, 40, 40, 3)
+    assert not (tmp_path / "larger" / "metrics_before.json").exists()
+
+
+def test_more_epochs(folder, tmp_path, monkeypatch):
+    """A run of a constant rate that goes on is one that was longer from the start."""
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    arguments = {**SMALL, "recipe": "paper", "attention": None}
+    more = {**arguments, "epochs": 5}
+    training.train(folder, tmp_path / "a", **arguments)
+    result = training.train(folder, tmp_path / "a", **more)
+    assert result == training.train(folder, tmp_path / "b", **more)
+    assert training.train(folder, tmp_path / "a", **more) == result
+    histories = [(tmp_path / run / "history.csv").read_text() for run in "ab"]
+    assert histories[0] == histories[1] and histories[0].count("\n") == 6
+    with pytest.raises(ValueError, match="other settings: epochs=5, not 3"):
+        training.train(folder, tmp_path / "a", **arguments)
+
+
+def test_what_is_said(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "_compile", compile_untraced)
+    seen = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["val_dice"])
+    )
+    arguments = {**SMALL, "progress": True, "attention": None, "epochs": 2}
+    training.train(folder, tmp_path / "run", callbacks=[callback], **arguments)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pairs 10 to train, 1 to validate, 1 of test to score at the end" in said
+    assert "size 32 x 32 pixels" in said and "start random weights" in said
+    assert "recipe default: 2 epochs of 2 steps, 5 images each" in said
+    assert f"({keras.backend.backend()})" in said and str(tmp_path / "run") in said
+    rows = history.read_history(tmp_path / "run")
+    assert [row["val_dice"] for row in rows] == pytest.approx(seen)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +254,7 @@ def test_evaluate(folder, tmp_path, model):
     own.unlink()
     evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
     panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
-    assert panels.shape == (256 + 22, 4 * (256 + 4), 3)
+    assert panels.shape == (320 + 22, 3 * (320 + 4) + 14, 3)
 
 
 def test_flips(folder, model):
@@ -327,7 +376,7 @@ def test_predict_keeps_images(folder, tmp_path, model):
     with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
         predict_images(model, images, tmp_path / "masks", progress=False)
     (images / "case 00.png").unlink()
-    with pytest.raises(OSError, match="can be written. Received: .*File exists"):
+    with pytest.raises(ValueError, match="Expected a folder for the masks of 12"):
         predict_images(model, images, images / "case 01.png", progress=False)
 
 
@@ -535,7 +584,7 @@ def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
     rates = []
     with pytest.raises(KeyboardInterrupt):
         training.train(
-            folder, tmp_path / "run", None, recipe, learning_rate=0.003, **SMALL
+            folder, tmp_path / "run", recipe=recipe, learning_rate=0.003, **SMALL
         )
     rate = rates[0] if recipe == "paper" else rates[0]["config"]["warmup_target"]
     assert rate == pytest.approx(0.003)
@@ -548,7 +597,7 @@ def test_unknown_part(folder, tmp_path):
 
 
 def test_loss_that_is_no_number(tmp_path):
-    state = training._RunState(tmp_path)
+    state = training._RunState(tmp_path, keep=False)
     with pytest.raises(FloatingPointError, match="became nan in epoch 2"):
         # The last step of an epoch may be the one that went too far.
         nan = float("nan")

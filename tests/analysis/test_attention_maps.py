@@ -93,14 +93,15 @@ def test_attention_sheet():
     level = {"before": maps, "after": maps / 4, "attention": maps, "pixel": 8 * maps}
     image = np.zeros((2, 2, 3), "uint8")
     sheet = attention_sheet(image, [level, level], (1, 0)).astype(int)
-    assert sheet.shape == (2 * (256 + 22), 5 * (256 + 4), 3)
-    marked, before, after, attention, pixel = (
-        x[:256, :256] for x in np.split(sheet[:278], 5, axis=1)
-    )
+    assert sheet.shape[1] == (320 + 4) + 4 * (320 + 4 + 14)
+    assert sheet.shape[0] > 2 * (320 + 22)  # Below stands what it shows.
+    marked = sheet[:320, :320]
+    starts = [324 + 338 * number for number in range(4)]
+    before, after, attention, pixel = (sheet[:320, x : x + 320] for x in starts)
     # Yellow at the pixel in the lower left, nowhere else.
     rows, columns = marked.any(axis=-1).nonzero()
-    assert rows.min() > 180 and rows.max() < 204
-    assert columns.min() > 52 and columns.max() < 76
+    assert rows.min() > 225 and rows.max() < 255
+    assert columns.min() > 65 and columns.max() < 95
     np.testing.assert_array_equal(before, attention)
     np.testing.assert_array_equal(attention, pixel)
     # On the same scale, the features after are those before divided by 4.
@@ -117,7 +118,9 @@ def test_commands(rng, tmp_path):
     Image.fromarray(rng.integers(0, 256, (50, 40, 3), "uint8")).save(image)
     options = ("attention", path, image, "-o", picture, "--pixel")
     assert run(*options, 49, 39).exit_code == 0
-    assert np.asarray(Image.open(picture)).shape == (4 * (256 + 22), 5 * (256 + 4), 3)
+    height, width = np.asarray(Image.open(picture)).shape[:2]
+    # The image is 40 x 50.
+    assert height > 4 * (320 + 22) and width == 5 * (256 + 4) + 4 * 14
     done = run(*options, 50, 0)
     assert done.exit_code == 1
     assert "50 rows x 40 columns. Received: row 50" in done.stderr
