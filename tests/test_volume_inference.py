@@ -1,5 +1,6 @@
 """Masks of CT volumes, on a few small ones."""
 
+import csv
 import gzip
 import tempfile
 import tracemalloc
@@ -10,6 +11,7 @@ import keras
 import nibabel
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -18,6 +20,7 @@ from keras_pamunet.data import Volume, apply_window
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import is_nifti
 from keras_pamunet.inference import segment
+from keras_pamunet.palette import COLOURS
 from keras_pamunet.volume_inference import predict_volume
 from keras_pamunet_cli import app
 from tests.conftest import DATA
@@ -305,6 +308,40 @@ def test_one_file(tmp_path, scans, model):
         predict_volumes(model, scans, scans, overwrite=True, progress=False)
 
 
+def test_numbers(tmp_path, scans, model):
+    """ml, slices and boxes of all objects, as SciPy finds them in the mask."""
+    masks = tmp_path / "masks"
+    predict_volumes(model, scans / "a.nii", masks, probabilities=True)
+    found = np.asarray(nibabel.load(masks / "a.nii").dataobj)
+    probabilities = nibabel.load(masks / "probabilities" / "a.nii").get_fdata()
+    np.testing.assert_array_equal(probabilities > 0.5, found == 1)
+    total, *rows = read_rows(masks)
+    ml = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    parts, count = scipy.ndimage.label(found, np.ones((3, 3, 3)))
+    assert total["kind"] == "volume" and int(total["object"]) == len(rows) == count
+    assert float(total["volume_ml"]) == pytest.approx(found.sum() * ml, abs=1e-3)
+    expected = []
+    for part, (x, y, z) in enumerate(scipy.ndimage.find_objects(parts), 1):
+        mean = probabilities[parts == part].mean()
+        expected.append(
+            (int((parts == part).sum()), x.start, y.start, z.start + 1, z.stop, mean)
+        )
+    keys = ("size", "x", "y", "first_slice", "last_slice", "mean_probability")
+    listed = [tuple(float(row[key]) for key in keys) for row in rows]
+    np.testing.assert_allclose(sorted(listed), sorted(expected), atol=1e-3)
+
+    largest = max(float(row["volume_ml"]) for row in rows)
+    predict_volumes(model, scans / "a.nii", tmp_path / "b", min_volume=0.99 * largest)
+    assert [float(row["volume_ml"]) for row in read_rows(tmp_path / "b")] == [
+        largest
+    ] * 2
+
+
+def read_rows(folder):
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_memory(tmp_path, model):
     """Does not grow with the slices: neither voxels nor labels are in it."""
     hu = np.full((128, 128, 400), -1000, "int16")
@@ -328,10 +365,10 @@ def test_preview(tmp_path, scans, hu, model):
     expected = slice_by_slice(model, hu)
     sheet = np.asarray(Image.open(masks / "previews/a.png"))
     slices = np.flatnonzero(expected.any(axis=(0, 1)))
-    assert sheet.shape[0] == -(-len(slices) // 2) * (256 + 22)
-    width = round(256 * 12 / 10)
-    white = sheet[:256, width + 4 : 2 * width + 4, 0] == 255
-    assert abs(white.mean() - expected[..., slices[0]].mean()) < 0.03
+    assert sheet.shape[0] == -(-len(slices) // 2) * (320 + 22)
+    width = round(320 * 12 / 10)
+    found = (sheet[:320, width + 4 : 2 * width + 4] == COLOURS[1]).all(axis=-1)
+    assert abs(found.mean() - expected[..., slices[0]].mean()) < 0.03
 
 
 def test_links_are_not_written_through(tmp_path, scans, model):

@@ -1,0 +1,95 @@
+"""The whole command `predict` on a folder of photographs, from a cold start.
+
+Run it with `python benchmarks/predict_folder.py PHOTOS [--base REVISION]`. The base is
+an earlier revision of this repository, whose `predict` takes its input by `-i`; both
+take turns. Under JAX this side finds what an untimed run before has compiled.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PRESET = "pamunet_kvasir_seg_256"
+RUN = "from keras_pamunet_cli import app; app()"
+
+
+def seconds(code, backend, options, work):
+    """Time of one command, in a process of its own, with a new output folder."""
+    with tempfile.TemporaryDirectory(dir=work) as output:
+        environment = {
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": str(code),
+            "XDG_CACHE_HOME": str(work / "cache"),
+        }
+        command = [sys.executable, "-c", RUN, "predict", *options, "-o", output]
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("photos", type=Path, help="folder of photographs")
+    parser.add_argument("--base", help="revision to compare with")
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    photos = str(arguments.photos.resolve())
+    rows = []
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        onnx = work / "model.onnx"
+        export = ["export", PRESET, "-o", str(onnx), "--quiet"]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        command = [sys.executable, "-c", RUN, *export]
+        subprocess.run(command, check=True, cwd=ROOT, env=environment)
+        base = work / "base"
+        if arguments.base:
+            add = ["git", "worktree", "add", "--detach", str(base), arguments.base]
+            subprocess.run(add, check=True, cwd=ROOT, capture_output=True)
+        try:
+            for name, backend, model in (
+                ("TensorFlow", "tensorflow", PRESET),
+                ("JAX", "jax", PRESET),
+                ("ONNX Runtime", "tensorflow", str(onnx)),
+            ):
+                now = (ROOT, backend, [photos, "--model", model], work)
+                old = ["-i", photos, "--model", model, "--overlay"]
+                if backend == "jax":
+                    seconds(*now)
+                times, before = [], []
+                for _ in range(arguments.repeats):
+                    times.append(seconds(*now))
+                    if arguments.base:
+                        before.append(seconds(base, backend, old, work))
+                row = {"with": name, "seconds": round(statistics.median(times), 1)}
+                if before:
+                    row["base_seconds"] = round(statistics.median(before), 1)
+                    row["ratio"] = round(row["base_seconds"] / row["seconds"], 2)
+                rows.append(row)
+                print(row, flush=True)
+        finally:
+            if arguments.base:
+                remove = ["git", "worktree", "remove", "--force", str(base)]
+                subprocess.run(remove, check=True, cwd=ROOT)
+    result = {
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()}",
+        "photos": len(list(arguments.photos.iterdir())),
+        "repeats": arguments.repeats,
+        "base": arguments.base,
+        "rows": rows,
+    }
+    path = ROOT / "benchmarks" / "results" / "predict_folder.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
