@@ -25,9 +25,9 @@ HEAT = cv2.COLORMAP_INFERNO
 BAR = 10
 VERDICT = "truth white, prediction yellow; missed blue, extra red"
 ATTENTION_NOTE = (
-    "before and after: mean size of the skip's features, in one scale. attention: the "
-    "weight a place has for all others; pixel: the weights that the marked pixel gives "
-    "to all places. Scales run from black (lowest) to yellow (highest)."
+    "before, after: mean over the channels of the skip, in one scale. attention: weight "
+    "of each place, mean over the places that look at it; pixel: its weight for the "
+    "marked pixel. Scales go from black, the lowest, to yellow, the highest."
 )
 
 
