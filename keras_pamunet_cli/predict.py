@@ -197,9 +197,10 @@ def _show(predicted):
     is_volumes = rows[0]["kind"] == "volume"
     size = "ml" if is_volumes else "% of the image"
     key = "volume_ml" if is_volumes else "percent"
-    table = Table("mask", "objects", size, "mean probability")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table()
+    table.add_column("mask", overflow="fold")
+    for column in ("objects", size, "mean probability"):
+        table.add_column(column, justify="right")
     for row in rows if len(rows) <= MOST_ROWS else ():
         probability = row.get("mean_probability")
         cells = (f"{row[key]:.1f}", "" if probability is None else f"{probability:.3f}")

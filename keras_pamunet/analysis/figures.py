@@ -25,8 +25,8 @@ HEAT = cv2.COLORMAP_INFERNO
 BAR = 10
 VERDICT = "truth white, prediction yellow; missed blue, extra red"
 ATTENTION_NOTE = (
-    "before, after: mean over the channels of the skip, in one scale. attention: weight "
-    "of each place, mean over the places that look at it; pixel: its weight for the "
+    "before, after: mean over the channels of the skip, in one scale. attention: "
+    "weight of each place, mean over the places that look at it; pixel: its weight for the "
     "marked pixel. Scales go from black, the lowest, to yellow, the highest."
 )
 
