@@ -103,6 +103,21 @@ def jax_on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def over_batch(function: Callable[..., Any], tensors: Any) -> Any:
+    """Applies a function to each example of a batch.
+
+    One CPU does the examples one after the other, so that what one needs stays in the
+    cache. A loop over the batch would undo data parallelism in JAX: each device would
+    gather all examples and compute all of them.
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.device_count() > 1 or jax.default_backend() != "cpu":
+            return keras.ops.vectorized_map(function, tensors)
+    return keras.ops.map(function, tensors)
+
+
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its operations fused by XLA under TensorFlow, too.
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_pamunet.backend import fused
+from keras_pamunet.backend import fused, over_batch
 
 SCORE_ACTIVATIONS = ("sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n")
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
@@ -144,7 +144,7 @@ def luong_attention(
         return gradients[0], *(ops.transpose(x) for x in gradients[1:])
 
     def over_images(function):
-        return fused(lambda *images: ops.map(function, images))
+        return fused(lambda *images: over_batch(function, images))
 
     @ops.custom_gradient
     def attend(query, key, value):

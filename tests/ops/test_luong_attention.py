@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -173,6 +174,47 @@ def test_memory_is_linear():
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 256
+
+
+SHARDED = """
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from keras import ops
+from keras_pamunet.ops import attention_scores, luong_attention
+
+def ours(inputs):
+    context, variance = luong_attention(*inputs)
+    return ops.sum(context * context) + ops.sum(variance)
+
+def plain(inputs):
+    query, key, value = inputs
+    scores = attention_scores(query, key)
+    context = ops.matmul(scores, value)
+    return ops.sum(context * context) + ops.sum(ops.var(scores, axis=(1, 2)))
+
+inputs = np.random.default_rng(0).normal(size=(3, 8, 256, 16)).astype("float32")
+sharding = NamedSharding(Mesh(jax.devices(), "batch"), PartitionSpec("batch"))
+sharded = [jax.device_put(x, sharding) for x in inputs]
+gradient = jax.jit(jax.grad(ours)).lower(sharded).compile()
+print(len(jax.devices()), gradient.as_text().count("all-gather"))
+for slope, other in zip(gradient(sharded), jax.grad(plain)(list(inputs))):
+    np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX shards arrays")
+def test_each_device_computes_its_own_images():
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.stdout == "4 0\n", done.stderr
 
 
 def test_scores(rng):
