@@ -26,8 +26,8 @@ BAR = 10
 VERDICT = "truth white, prediction yellow; missed blue, extra red"
 ATTENTION_NOTE = (
     "before, after: mean over the channels of the skip, in one scale. attention: "
-    "weight of each place, mean over the places that look at it; pixel: its weight for the "
-    "marked pixel. Scales go from black, the lowest, to yellow, the highest."
+    "weight of each place, mean over the places that look at it; pixel: its weight "
+    "for the marked pixel. Scales go from black, the lowest, to yellow, the highest."
 )
 
 
