@@ -87,7 +87,10 @@ def call(run, module: str, interrupted: str = "", extra: str | None = None) -> A
     """
     stopped = []
     try:
-        with _on_interrupt(_stop_at_once), _without_chatter():
+        with (
+            _without_chatter() as stderr,
+            _on_interrupt(lambda *_: _stop_at_once(stderr)),
+        ):
             import_module(module)
         with _on_interrupt(lambda *_: _stop(stopped)):
             return run()
@@ -109,17 +112,18 @@ def call(run, module: str, interrupted: str = "", extra: str | None = None) -> A
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
+def _without_chatter() -> Iterator[int]:
     """Keeps what libraries say on their import, and shows it only if that fails.
 
-    TensorFlow's C++ greets before it reads how much it shall say.
+    TensorFlow's C++ greets before it reads how much it shall say. Yields the descriptor
+    of what is shown all the same.
     """
     with tempfile.TemporaryFile() as said:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            yield
+            yield stderr
         except BaseException:
             said.seek(0)
             os.write(stderr, said.read())
@@ -134,9 +138,9 @@ def _stop(stopped):
     raise KeyboardInterrupt
 
 
-def _stop_at_once(*_):
+def _stop_at_once(stderr):
     """Ends the process: an import may swallow an exception, and nothing is begun."""
-    os.write(2, b"\nStopped.\n")
+    os.write(stderr, b"\nStopped.\n")
     os._exit(130)
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.data import Folder, Phantom, load_split, save_split
+from keras_pamunet.palette import COLOURS
 from keras_pamunet.show import show
 from keras_pamunet_cli import app
 
@@ -109,15 +110,15 @@ def test_show(folder, tmp_path):
     assert done.exit_code == 1 and "('train', 'validation')" in done.stderr
     assert run("show", folder, *options, "train").exit_code == 0
     panels = np.asarray(Image.open(sheet)).astype(int)
-    assert panels.shape == (256 + 22, 6 * (256 + 4), 3)
-    image, mask, overlay, changed, _, _ = np.split(panels[:256], 6, axis=1)
+    assert panels.shape == (320 + 22, 6 * (320 + 4), 3)
+    image, mask, overlay, changed, _, _ = np.split(panels[:320], 6, axis=1)
     expected = Folder(folder)[0][1].mean()
-    assert abs(np.mean(mask[:, :256] == 255) - expected) < 0.01
+    assert abs(np.mean((mask[:, :320] == COLOURS[1]).all(axis=-1)) - expected) < 0.01
     differs = (image != overlay).any(axis=-1).mean()
     assert 0 < differs < 0.1 < (image != changed).any(axis=-1).mean()
     assert run("show", tmp_path / "nowhere", "-o", sheet).exit_code == 1
     assert run("show", folder, "-o", sheet, "--count", 3).exit_code == 0
-    assert np.asarray(Image.open(sheet)).shape[0] == 3 * (256 + 22)
+    assert np.asarray(Image.open(sheet)).shape[0] == 3 * (320 + 22)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_show_deep_images(tmp_path, dtype, gain, offset):
 
     show(Deep(1), tmp_path / "sheet.png")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    for image in (sheet[:256, :256], sheet[:256, 3 * 260 : 3 * 260 + 256]):
+    for image in (sheet[:320, :320], sheet[:320, 3 * 324 : 3 * 324 + 320]):
         assert image.min() < 40 and image.max() > 215
         assert np.isin(image, (0, 255)).mean() < 0.1  # Little is cut off.
 
