@@ -32,7 +32,9 @@ def seconds(code, backend, options, work):
         }
         command = [sys.executable, "-c", RUN, "predict", *options, "-o", output]
         start = time.perf_counter()
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        subprocess.run(
+            command, env=environment, cwd=code, check=True, capture_output=True
+        )
         return time.perf_counter() - start
 
 
