@@ -343,6 +343,8 @@ def _row(trial, hypermodel, epochs):
     *_, note = (trial.message or "").strip().splitlines() or [""]
     status, colon, reason = note.partition(": ")
     known = status in ("refused", "failed")
+    if not note and len(metrics) < 2:
+        raise ValueError(f"trial {trial.trial_id} is done and has no metrics")
     return {
         "trial": trial.trial_id,
         "status": status if known else "failed" if note else "done",
