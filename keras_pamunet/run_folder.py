@@ -51,7 +51,7 @@ def open_run(
             f"{name}={held.get(name)!r}, not {settings.get(name)!r}"
             for name in {**held, **settings}
             if held.get(name) != settings.get(name)
-            and not (name == may_grow and held.get(name, 0) < settings[name])
+            and not (name == may_grow and _is_lower(held.get(name), settings[name]))
         ]
         hint = "Name another output folder, or delete this one."
         if other:
@@ -71,6 +71,10 @@ def open_run(
             f"files: {others[0].name}"
         )
     return False
+
+
+def _is_lower(held, given):
+    return isinstance(held, int) and held < given
 
 
 def check_backend(output: Path) -> None:

@@ -433,9 +433,18 @@ class _RunState(keras.callbacks.Callback):
         return len(self.history)
 
     def reopen(self):
-        """Makes a finished run one that goes on."""
+        """Makes a finished run one that goes on.
+
+        Raises:
+            ValueError: if its last weights are not there.
+        """
         if self.last.exists():
             self.last.replace(self.path)
+        elif (self.output / METRICS).exists() and not self.path.exists():
+            raise ValueError(
+                f"Expected {self.last} to go on from. There is none, as in runs of "
+                "older versions: name another output folder (--output)."
+            )
 
     def close(self):
         """Makes the run a finished one."""

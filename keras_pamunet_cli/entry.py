@@ -58,7 +58,7 @@ def main(
     if show_version:
         print(version("keras-pamunet"))
         raise typer.Exit
-    # What is wrong comes as an exception, too; below stands what a user cannot mend.
+    # TensorFlow's errors come as exceptions, too; its log has others that are none.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _cache_what_jax_compiles()
     logging.set_verbosity(logging.ERROR)  # Grain warns where there is no JAX.

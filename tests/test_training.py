@@ -194,6 +194,15 @@ def test_more_epochs(folder, tmp_path, monkeypatch):
     assert histories[0] == histories[1] and histories[0].count("\n") == 6
     with pytest.raises(ValueError, match="other settings: epochs=5, not 3"):
         training.train(folder, tmp_path / "a", **arguments)
+    # Of a run without them the old scores would pass for those of more epochs.
+    (tmp_path / "a" / "last.weights.h5").unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="last.weights.h5 to go on from"):
+            training.train(folder, tmp_path / "a", **{**arguments, "epochs": 6})
+    config = tmp_path / "b" / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 5', '"epochs": "5"'))
+    with pytest.raises(ValueError, match="other settings: epochs='5', not 6"):
+        training.train(folder, tmp_path / "b", **{**arguments, "epochs": 6})
 
 
 def test_what_is_said(folder, tmp_path, monkeypatch, capsys):
