@@ -66,7 +66,10 @@ def main(
 
 
 def _cache_what_jax_compiles():
-    """JAX compiles a network in half a minute: the next process can take it."""
+    """Has the next process take what this one compiles.
+
+    JAX would keep only what took more than a second; a hundred small parts take ten.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(home, "keras_pamunet", "jax")
     try:
@@ -74,6 +77,7 @@ def _cache_what_jax_compiles():
     except OSError:
         return  # A home that nobody can write to.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def call(run, module: str, interrupted: str = "", extra: str | None = None) -> Any:

@@ -1,8 +1,12 @@
 """What `predict` writes of images, and what `segment` finds in one."""
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -207,3 +211,27 @@ def test_command_line(images, tmp_path, monkeypatch):
     assert len(list((tmp_path / "predicted").glob("*.png"))) == 3
     done = run("predict", images, "-m", "any", "--device", "gpu:7", "-o", "x")
     assert done.exit_code == 1 and "Received: 'gpu:7'" in done.stderr
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+def test_what_is_compiled_is_kept(folder, tmp_path):
+    """Small parts, too: the second process compiles nothing."""
+    keras.utils.set_random_seed(0)
+    model = tmp_path / "m.keras"
+    PAMUNet((32, 32, 3), expansion=1, attention=None).save(model)
+    image = next((folder / "images").iterdir())
+    cached = []
+    for name in "ab":
+        command = "from keras_pamunet_cli import run; run()"
+        arguments = ["predict", image, "--model", model, "-o", tmp_path / name, "-q"]
+        subprocess.run(
+            [sys.executable, "-c", command, *map(str, arguments)],
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith("JAX_")},
+                "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            },
+            check=True,
+        )
+        files = (tmp_path / "cache" / "keras_pamunet" / "jax").glob("*-cache")
+        cached.append({path.name for path in files})
+    assert len(cached[0]) > 10 and cached[0] == cached[1]
