@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from typer.testing import CliRunner
 
+from keras_pamunet import PAMUNet
 from keras_pamunet.data import Folder
 from keras_pamunet.image_inference import predict_images
 from keras_pamunet.inference import segment
