@@ -185,7 +185,7 @@ def average(folder: Path, start: str, pairs: Cache, test: Cache) -> Path:
     averaged = folder / "averaged"
     if not (averaged / "metrics.json").exists():
         model = load_model(folder)
-        before = load_model(start).adapted(input_shape=model.input_shape[1:])
+        before = load_model(start).clone(input_shape=model.input_shape[1:])
         model.set_weights(
             [
                 (one + other) / 2

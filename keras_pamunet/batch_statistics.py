@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_pamunet.models import PAMUNet
+from keras_pamunet.models import Segmenter
 
 
-def estimate_batch_statistics(model: PAMUNet, batches: Iterable[np.ndarray]) -> None:
+def estimate_batch_statistics(model: Segmenter, batches: Iterable[np.ndarray]) -> None:
     """Has a model normalise by the statistics of the images given.
 
     While it is trained, a model follows those of augmented images, which differ from
@@ -33,7 +33,7 @@ def estimate_batch_statistics(model: PAMUNet, batches: Iterable[np.ndarray]) -> 
           BatchNorm, arXiv 2105.07576, section 3.
     """
     # With this momentum a batch's statistics take the place of those before.
-    training = _Training(model.adapted(batch_norm_momentum=0.0))
+    training = _Training(model.clone(batch_norm_momentum=0.0))
     found = []
     for images in batches:
         training.predict_on_batch(images)

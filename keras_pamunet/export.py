@@ -11,14 +11,14 @@ from rich.console import Console
 from keras_pamunet.data import Phantom, open_splits
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference import fit_image, to_labels
-from keras_pamunet.models import PAMUNet, load_model
+from keras_pamunet.models import Segmenter, load_model
 from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
 from keras_pamunet.onnx_model import OnnxModel
 from keras_pamunet.progress import track
 
 
 def export(
-    model: PAMUNet | str | Path,
+    model: Segmenter | str | Path,
     output: str | Path,
     size: tuple[int | None, int | None] | None = None,
     batch_size: int | None = None,
@@ -32,7 +32,7 @@ def export(
     """Writes a model as an ONNX file, if that finds the same as the model in Keras.
 
     Args:
-        model: a `PAMUNet`, or what `keras_pamunet.models.load_model` takes. It is
+        model: a `Segmenter`, or what `keras_pamunet.models.load_model` takes. It is
             exported in float32.
         output: the `.onnx` file.
         size: `(height, width)` of the images it shall take, `None` for a side of any
@@ -68,10 +68,10 @@ def export(
             f"Expected a new file. Received: {output}, which exists. Name another, or "
             "overwrite it (--overwrite)."
         )
-    if not isinstance(model, PAMUNet):
+    if not isinstance(model, Segmenter):
         model = load_model(model)
     shape = (*(size or model.input_shape[1:3]), model.input_shape[3])
-    model = model.adapted(input_shape=shape, dtype="float32")
+    model = model.clone(input_shape=shape, dtype="float32")
     images = _images(model, data, split, part)
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:

@@ -51,11 +51,32 @@ def presets() -> dict[str, dict[str, Any]]:
     return described
 
 
+def network_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name of the network's class in a preset's configuration, and its arguments.
+
+    Presets of format 1 hold the arguments of a `PAMUNet` and nothing else.
+
+    Raises:
+        ValueError: if it holds no such configuration.
+    """
+    if "class_name" not in config:
+        return "PAMUNet", config
+    arguments = config.get("config")
+    if config.get("format") != 2 or not isinstance(arguments, dict):
+        raise ValueError(
+            "Expected a preset of format 2, with the network's arguments as `config`. "
+            f"Received: {str(config)[:200]}"
+        )
+    return str(config["class_name"]), arguments
+
+
 def _describe(folder):
     metadata = read_json_object(folder / METADATA)
     return {
         "task": metadata.get("task"),
-        "input_shape": read_json_object(folder / CONFIG).get("input_shape"),
+        "input_shape": network_of(read_json_object(folder / CONFIG))[1].get(
+            "input_shape"
+        ),
         "metrics": _objects(metadata, "metrics"),
         "version": metadata.get("version"),
         "megabytes": round((folder / WEIGHTS).stat().st_size / 1e6, 1),

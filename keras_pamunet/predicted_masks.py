@@ -6,7 +6,7 @@ from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
 from keras_pamunet.drawing import own_range
-from keras_pamunet.models import PAMUNet
+from keras_pamunet.models import Segmenter
 
 
 class PredictedMasks:
@@ -28,7 +28,7 @@ class PredictedMasks:
 
     attention = None
     window = None
-    own_metrics = PAMUNet.own_metrics
+    own_metrics = Segmenter.own_metrics
 
     def __init__(self, root: str | Path, source: Pairs, others: bool = False):
         root = Path(root)

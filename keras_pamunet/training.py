@@ -35,7 +35,6 @@ from keras_pamunet.files import (
     replace_text,
     write_json,
 )
-from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.progress import track
 from keras_pamunet.run_folder import (
@@ -228,7 +227,7 @@ def _run(output, settings, parts, part, base, progress, callbacks):
     def begin():
         if base is None:
             return PAMUNet(shape, **model_arguments)
-        return base.adapted(input_shape=shape, **{"num_classes": 1, **model_arguments})
+        return base.clone(input_shape=shape, **{"num_classes": 1, **model_arguments})
 
     def score(model, folder=None):
         return evaluate(
@@ -357,8 +356,12 @@ def _plan(output, settings, parts, part, model, steps):
 
 
 def _compile(model, recipe, learning_rate, steps, epochs):
-    if recipe == "paper":  # The model's own, but for that.
-        model.optimizer.learning_rate = learning_rate
+    if recipe == "paper":
+        loss = "binary" if model.activation == "sigmoid" else "categorical"
+        model.compile(
+            keras.optimizers.SGD(learning_rate, momentum=0.9, weight_decay=1e-4),
+            f"{loss}_crossentropy",
+        )
         return
     warm_up = min(5, epochs / 10) * steps
     rate = keras.optimizers.schedules.CosineDecay(
@@ -370,7 +373,7 @@ def _compile(model, recipe, learning_rate, steps, epochs):
     optimizer = keras.optimizers.AdamW(
         rate, weight_decay=1e-3, use_ema=True, ema_momentum=0.98
     )
-    model.compile(optimizer, DiceBCE(), metrics=model.own_metrics())
+    model.compile(optimizer)
 
 
 def _augment(recipe, value_range):

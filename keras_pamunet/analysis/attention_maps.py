@@ -129,7 +129,7 @@ def close_gates(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: if the model has no such gates.
     """
-    copy = model.adapted()
+    copy = model.clone()
     gates = [x for x in copy.layers if isinstance(x, ProgressiveLuongAttention)]
     if not gates:
         raise ValueError(

@@ -1,4 +1,15 @@
 from keras_pamunet.models.load_model import load_file, load_model
+from keras_pamunet.models.mobile_unet import MobileUNet
 from keras_pamunet.models.pamunet import PAMUNet
+from keras_pamunet.models.registry import find_network, list_models
+from keras_pamunet.models.segmenter import Segmenter
 
-__all__ = ["PAMUNet", "load_file", "load_model"]
+__all__ = [
+    "MobileUNet",
+    "PAMUNet",
+    "Segmenter",
+    "find_network",
+    "list_models",
+    "load_file",
+    "load_model",
+]

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_pamunet.files import replace_bytes
-from keras_pamunet.layers import Conv2D, InvertedResidual
+from keras_pamunet.layers import Conv2D
 from keras_pamunet.onnx_model import METADATA, seal
 from keras_pamunet.ops import portable_attention
 from keras_pamunet.saving import to_keras_file
@@ -33,7 +33,7 @@ write_onnx(load_model(model), output, int(batch_size) or None)
 def write_onnx(
     model: keras.Model, output: str | Path, batch_size: int | None = None
 ) -> None:
-    """Writes a `PAMUNet` as an ONNX file of float32, whole or not at all.
+    """Writes a network as an ONNX file of float32, whole or not at all.
 
     Args:
         model: the model.
@@ -72,7 +72,7 @@ def _convert(model, output, batch_size):
     """Converts under TensorFlow."""
     import onnx
 
-    model = _folded(model.adapted(dtype="float32"))
+    model = _folded(model.clone(dtype="float32"))
     shape = (batch_size, *model.input_shape[1:])
     with portable_attention(), warnings.catch_warnings():
         # Keras asks for a type that NumPy may bring back one day.
@@ -105,25 +105,19 @@ def _folded(model):
     ONNX Runtime folds, too, but in float32, with errors that can be seen in the masks'
     probabilities (1e-5).
     """
-    blocks = [x for x in model._flatten_layers() if isinstance(x, InvertedResidual)]
-    for steps in (model.layers, *(block.steps for block in blocks)):
-        named = {step.name: step for step in steps}
-        for norm in steps:
-            if not isinstance(norm, keras.layers.BatchNormalization):
-                continue
-            weights = [weight.astype("float64") for weight in norm.get_weights()]
-            gamma, beta, mean, variance = weights
-            scale = gamma / np.sqrt(variance + norm.epsilon)
-            conv = named[norm.name.removesuffix("_bn")]
-            (kernel,) = conv.get_weights()
-            if type(conv) is Conv2D:
-                kernel = kernel * scale
-            else:  # Of the others, the last axis is not the output's.
-                kernel = kernel * scale[:, np.newaxis]
-            conv.set_weights([kernel])
-            ones = np.ones_like(scale)
-            shift = beta - mean * scale
-            norm.set_weights([ones, shift, 0 * ones, ones - norm.epsilon])
+    for conv, norm in model.conv_batch_norm_pairs():
+        weights = [weight.astype("float64") for weight in norm.get_weights()]
+        gamma, beta, mean, variance = weights
+        scale = gamma / np.sqrt(variance + norm.epsilon)
+        kernel, *bias = conv.get_weights()
+        if type(conv) is Conv2D:
+            kernel = kernel * scale
+        else:  # Transposed and depthwise kernels have their outputs on axis -2.
+            kernel = kernel * scale[:, np.newaxis]
+        conv.set_weights([kernel, *(values * scale for values in bias)])
+        ones = np.ones_like(scale)
+        shift = beta - mean * scale
+        norm.set_weights([ones, shift, 0 * ones, ones - norm.epsilon])
     return model
 
 

@@ -139,9 +139,9 @@ def test_weights_of_another_size(tmp_path, model, rng):
 
 def test_fingerprint(model, path):
     assert load_model(path).fingerprint == model.fingerprint
-    copy = model.adapted(key_stride=2)
+    copy = model.clone(key_stride=2)
     assert copy.fingerprint != model.fingerprint
-    copy = model.adapted(name="another", attention_regularization=1.0)
+    copy = model.clone(name="another", attention_regularization=1.0)
     assert copy.fingerprint == model.fingerprint
     copy.get_layer("logits").bias.assign([1e-6])
     assert copy.fingerprint != model.fingerprint
@@ -412,7 +412,7 @@ def test_frozen_layers(tmp_path, rng):
         variable.assign(value)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")  # Warns of nothing.
-    for copy in (loaded, model.adapted(input_shape=(48, 48, 3))):
+    for copy in (loaded, model.clone(input_shape=(48, 48, 3))):
         assert [weight.path for weight in copy.trainable_variables] == expected
         assert copy.get_layer("encoder_3").blocks[0].trainable
         assert not copy.get_layer("encoder_3").blocks[1].trainable

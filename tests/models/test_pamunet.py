@@ -13,6 +13,7 @@ from keras import layers
 from keras_pamunet import PAMUNet
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
+from keras_pamunet.losses import DiceBCE
 
 JAX = keras.backend.backend() == "jax"
 EXPECTED = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
@@ -91,7 +92,7 @@ def test_input_range(rng):
 def test_mixed_precision(rng, dtype):
     images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
     exact = PAMUNet((32, 32, 3), expansion=1)
-    model = exact.adapted(dtype=dtype)
+    model = exact.clone(dtype=dtype)
     assert model.get_layer("stem").compute_dtype == dtype.removeprefix("mixed_")
     masks = run_once(model, images)
     assert keras.backend.standardize_dtype(masks.dtype) == "float32"
@@ -161,19 +162,22 @@ def test_attention_kinds(rng, tmp_path, attention):
 
 
 def test_default_compilation():
+    """That of the default recipe; what is given takes its place."""
     model = PAMUNet((32, 32, 3))
     config = model.optimizer.get_config()
+    assert isinstance(model.optimizer, keras.optimizers.AdamW)
+    assert isinstance(model.loss, DiceBCE) and config["weight_decay"] == 1e-3
+    np.testing.assert_allclose(config["learning_rate"], 1e-3)
+    model.compile("sgd", metrics=[])
     assert isinstance(model.optimizer, keras.optimizers.SGD)
-    assert model.loss == "binary_crossentropy"
-    assert (config["momentum"], config["weight_decay"]) == (0.9, 1e-4)
-    np.testing.assert_allclose(config["learning_rate"], 0.01)
+    assert isinstance(model.loss, DiceBCE)
 
 
 @pytest.mark.skipif(JAX, reason="the layer's own tests see its loss on both")
 def test_attention_regularization(rng):
     images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
     model = PAMUNet((32, 32, 3), expansion=1, attention_regularization=0.5)
-    weaker = model.adapted(attention_regularization=0.25)
+    weaker = model.clone(attention_regularization=0.25)
     model(images), weaker(images)
     assert len(model.losses) == 4 and sum(model.losses) > 0
     np.testing.assert_allclose(sum(model.losses), 2 * sum(weaker.losses), rtol=1e-5)

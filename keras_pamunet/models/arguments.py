@@ -1,0 +1,81 @@
+"""Checks of a network's arguments. Each raises a `ValueError` that names one."""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+# So that a file cannot claim memory. Labels are written as 8 bits.
+MAX_CLASSES, MAX_EXPANSION, MAX_CHANNELS, MAX_SIDE = 256, 64, 4096, 2**16
+
+
+def check_choice(name: str, value: Any, expected: tuple) -> None:
+    """Makes sure that a value is one of those expected."""
+    if value not in expected:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected one of {expected}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def to_shape(shape: Any) -> tuple[int | None, int | None, int]:
+    """`(height, width, channels)` of plain numbers, height and width or None."""
+    sides = list(shape) if isinstance(shape, tuple | list) else []
+    sides = [-1 if x is not None and _plain(x) is None else x for x in sides]
+    limits = (MAX_SIDE, MAX_SIDE, MAX_CHANNELS)
+    if len(sides) != 3 or any(
+        not (isinstance(side, numbers.Integral) and 0 < side <= limit)
+        and not (side is None and limit == MAX_SIDE)
+        for side, limit in zip(sides, limits)
+    ):
+        raise ValueError(
+            "Invalid value for argument `input_shape`. Expected (height, width, "
+            f"channels), at most {limits}; height and width may be None. Received: "
+            f"input_shape={shape!r}"
+        )
+    return tuple(side if side is None else int(side) for side in sides)
+
+
+def to_integer(name: str, value: Any, largest: int) -> int:
+    """An integer from 1 to `largest`, as one of Python."""
+    plain = _plain(value)
+    if not isinstance(plain, int) or not 1 <= plain <= largest:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected an integer from 1 to "
+            f"{largest}. Received: {name}={value!r}"
+        )
+    return plain
+
+
+def to_range(name: str, limits: Any) -> tuple[float, float]:
+    """`(lowest, highest)` in plain numbers: NumPy's wrap around, and are no JSON."""
+    values = limits.tolist() if isinstance(limits, np.ndarray) else limits
+    plain = [_plain(x) for x in values] if isinstance(values, tuple | list) else []
+    if None in plain or len(plain) != 2 or not plain[0] < plain[1]:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected (lowest, highest), two "
+            f"numbers. Received: {name}={limits!r}"
+        )
+    return tuple(plain)
+
+
+def check_number(name: str, value: Any, largest: float = math.inf) -> None:
+    """Makes sure that a value is a number from 0 to `largest`."""
+    plain = _plain(value)
+    if plain is None or not 0 <= plain <= largest:
+        raise ValueError(
+            f"Invalid value for argument `{name}`. Expected a number from 0 to "
+            f"{largest}. Received: {name}={value!r}"
+        )
+
+
+def _plain(value):
+    """A finite number as an int or a float of Python, and None for all else."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return None
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return plain if math.isfinite(plain) else None
+    except OverflowError:  # An integer of hundreds of digits.
+        return None
