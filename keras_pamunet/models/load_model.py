@@ -57,7 +57,7 @@ def load_file(path: str | Path, kind: type = keras.Model) -> keras.Model:
     # Before anything of it is made.
     if kind is not keras.Model and name not in _registered_names(kind):
         raise ValueError(
-            f"Expected a {kind.__name__} in {path}. Received: a "
+            f"Expected a network of keras_pamunet in {path}. Received: a "
             f"{config.get('class_name')}"
         )
     try:

@@ -172,7 +172,7 @@ def test_another_class(tmp_path, members):
     }
     members = {**members, CONFIG: json.dumps(config).encode()}
     path = write(tmp_path / "model.keras", members)
-    with pytest.raises(ValueError, match="Expected a PAMUNet in .*a Sequential"):
+    with pytest.raises(ValueError, match="Expected a network of .*a Sequential"):
         load_model(path)
 
 
