@@ -22,13 +22,12 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
-from keras_pamunet.batch_statistics import estimate_batch_statistics
 from keras_pamunet.data import Cache, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.run_folder import replace_model
 from keras_pamunet.saving import to_keras_file
-from keras_pamunet.training import RECIPES, train
+from keras_pamunet.training import RECIPES, estimate_batch_statistics, train
 
 SPLIT = "effisegnet"
 # What `train` is told for each preset.
@@ -247,12 +246,15 @@ def settings_of(folder: Path) -> dict:
     model = settings["model"]
     if "encoder_weights" in model:
         model["encoder_weights"] = Path(model["encoder_weights"]).name
-    return {**settings, "data": "kvasir-seg"}
+    recipe = settings["recipe"]
+    return {**settings, **recipe, "recipe": recipe["name"], "data": "kvasir-seg"}
 
 
 def check_recipe(arguments: dict, published: dict) -> None:
     """Makes sure that other seeds will be trained as the published ones were."""
-    arguments = RECIPES[arguments.get("recipe", "default")] | arguments
+    recipe = RECIPES[arguments.get("recipe", "default")]
+    numbers = ("epochs", "batch_size", "learning_rate")
+    arguments = {name: getattr(recipe, name) for name in numbers} | arguments
     if "encoder_weights" in arguments:
         arguments["encoder_weights"] = Path(arguments["encoder_weights"]).name
     published = published | published["model"]

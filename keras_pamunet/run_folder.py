@@ -34,7 +34,8 @@ def open_run(
         output: the folder.
         settings: of the run. Paths and numbers of NumPy may be among them.
         split: names of the pairs in each part.
-        may_grow: the setting that may be higher than that of the run in the folder.
+        may_grow: the setting that may be higher than that of the run in the folder,
+            as `"recipe.epochs"`.
 
     Returns:
         Whether the folder holds this run already.
@@ -43,10 +44,9 @@ def open_run(
         ValueError: if the run in it has other settings or another split, if its
             `config.json` is damaged, or the folder holds something else.
     """
-    settings = plain(settings)
     if (output / CONFIG).exists():
         config = read_config(output)
-        held = config["settings"]
+        held, settings = _flat(config["settings"]), _flat(plain(settings))
         other = [
             f"{name}={held.get(name)!r}, not {settings.get(name)!r}"
             for name in {**held, **settings}
@@ -71,6 +71,17 @@ def open_run(
             f"files: {others[0].name}"
         )
     return False
+
+
+def _flat(settings, prefix=""):
+    """Settings and those within settings, by names such as `recipe.epochs`."""
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def _is_lower(held, given):

@@ -1,6 +1,7 @@
-"""Searches the hyperparameters of a `PAMUNet` with KerasTuner."""
+"""Searches the hyperparameters of a network with KerasTuner."""
 
 import csv
+import dataclasses
 import io
 import sys
 from collections.abc import Sequence
@@ -21,46 +22,32 @@ from keras_pamunet.files import (
     replace_text,
     written_aside,
 )
-from keras_pamunet.models import PAMUNet, load_model
-from keras_pamunet.models.pamunet import DEFAULT_SCORES
-from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
+from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
 from keras_pamunet.run_folder import check_backend, open_run, write_config
-from keras_pamunet.training import train
+from keras_pamunet.training import Recipe, find_recipe, train
 
-# How a value of each hyperparameter is drawn.
-SPACE = {
-    "expansion": lambda hp, name: hp.Int(name, 1, 8, default=6),
-    "attention_regularization": lambda hp, name: hp.Float(
-        name, 1e-4, 1.0, sampling="log", default=0.01
-    ),
-    "learning_rate": lambda hp, name: hp.Float(
-        name, 1e-4, 1e-2, sampling="log", default=1e-3
-    ),
-    "score_activation": lambda hp, name: hp.Choice(
-        name, list(SCORE_ACTIVATIONS), ordered=False
-    ),
-    "attention": lambda hp, name: hp.Choice(
-        name, ["luong", "self", "cross", "additive", "none"], ordered=False
-    ),
-}
 TUNERS = {
     "bayesian": oracles.BayesianOptimizationOracle,
     "random": oracles.RandomSearchOracle,
     "hyperband": oracles.HyperbandOracle,
 }
 TRIALS = "trials"
+DEFAULT_SEARCH = ("expansion", "attention_regularization")
 OBJECTIVE = keras_tuner.Objective("val_dice", "max")
 
 
-class PAMUNetHyperModel(keras_tuner.HyperModel):
-    """PAMUNets of a search space, for any tuner of KerasTuner.
+class SegmenterHyperModel(keras_tuner.HyperModel):
+    """Networks of a search space, for any tuner of KerasTuner.
 
     Give a tuner the direction with the objective: KerasTuner takes the name
     `"val_dice"` for Keras' loss `dice`, and would look for the lowest.
 
     Args:
-        search: the hyperparameters to search, names in `SPACE`.
-        **arguments: of `PAMUNet`, the same in all trials.
+        network: a name of `keras_pamunet.models.list_models()`.
+        search: the hyperparameters to search: `"learning_rate"`, and names in the
+            network's `search_space`. By default PAM-UNet's expansion factor and
+            lambda, and the learning rate of other networks.
+        **arguments: of the network, the same in all trials.
 
     Raises:
         ValueError: if `search` is empty or names something else, or does not go with
@@ -68,21 +55,28 @@ class PAMUNetHyperModel(keras_tuner.HyperModel):
 
     Example:
 
-    >>> hypermodel = PAMUNetHyperModel(("expansion",), input_shape=(64, 64, 3))
+    >>> hypermodel = SegmenterHyperModel(input_shape=(64, 64, 3))
     >>> objective = keras_tuner.Objective("val_dice", "max")
     >>> keras_tuner.RandomSearch(hypermodel, objective).search(images, masks)
     """
 
     def __init__(
         self,
-        search: Sequence[str] = ("expansion", "attention_regularization"),
+        network: str = "pamunet",
+        search: Sequence[str] | None = None,
         **arguments: Any,
     ):
         super().__init__()
-        if not search or not set(search) <= set(SPACE):
+        self.network = find_network(network)
+        check_arguments(self.network, arguments)
+        space = {"learning_rate": _draw_rate, **self.network.search_space}
+        if search is None:
+            search = [name for name in DEFAULT_SEARCH if name in space]
+            search = search or ("learning_rate",)
+        if not search or not set(search) <= set(space):
             raise ValueError(
                 "Invalid value for argument `search`. Expected some of "
-                f"{tuple(SPACE)}. Received: search={tuple(search)!r}"
+                f"{tuple(space)}. Received: search={tuple(search)!r}"
             )
         if both := set(search) & set(arguments):
             raise ValueError(f"Expected either to be given or searched: {both}")
@@ -92,32 +86,33 @@ class PAMUNetHyperModel(keras_tuner.HyperModel):
                 "or search others than the expansion."
             )
         self.search = tuple(search)
+        self.space = {name: space[name] for name in self.search}
         self.arguments = arguments
 
     def values(self, hp: keras_tuner.HyperParameters) -> dict[str, Any]:
         """Values of a trial, as `keras_pamunet.training.train` takes them."""
-        values = {name: SPACE[name](hp, name) for name in self.search}
-        if values.get("attention") == "none":
-            values["attention"] = None
-        if "attention" in values and values["attention"] not in DEFAULT_SCORES:
-            values.update(score_activation=None, key_stride=1)  # It has neither.
-        return values
+        drawn = {name: draw(hp, name) for name, draw in self.space.items()}
+        return self.network.settle(drawn)
 
-    def build(self, hp: keras_tuner.HyperParameters) -> PAMUNet:
+    def build(self, hp: keras_tuner.HyperParameters) -> Segmenter:
         values = self.values(hp)
         learning_rate = values.pop("learning_rate", None)
-        model = PAMUNet(**{**self.arguments, **values})
+        model = self.network(**{**self.arguments, **values})
         if learning_rate is not None:
             model.optimizer.learning_rate = learning_rate
         return model
 
-    def fit(self, hp: Any, model: PAMUNet, *args: Any, **kwargs: Any) -> Any:
+    def fit(self, hp: Any, model: Segmenter, *args: Any, **kwargs: Any) -> Any:
         for callback in kwargs.get("callbacks") or []:
             check_objective(getattr(callback, "objective", None), model)
         return super().fit(hp, model, *args, **kwargs)
 
 
-def check_objective(objective: Any, model: PAMUNet) -> None:
+def _draw_rate(hp, name):
+    return hp.Float(name, 1e-4, 1e-2, sampling="log", default=1e-3)
+
+
+def check_objective(objective: Any, model: Segmenter) -> None:
     """Makes sure that a search is for the highest of a model's scores.
 
     Raises:
@@ -138,8 +133,11 @@ def check_objective(objective: Any, model: PAMUNet) -> None:
 def tune(
     data: str | Path = "phantom",
     output: str | Path | None = None,
+    *,
+    network: str = "pamunet",
     split: str | None = None,
-    search: Sequence[str] = ("expansion", "attention_regularization"),
+    recipe: str | Recipe = "default",
+    search: Sequence[str] | None = None,
     tuner: str = "bayesian",
     trials: int | None = None,
     max_macs: float | None = None,
@@ -152,9 +150,9 @@ def tune(
 ) -> list[dict[str, Any]]:
     """Searches the hyperparameters that give the best Dice on the validation pairs.
 
-    Each trial is a run of `keras_pamunet.training.train` in the default recipe. The
-    test pairs are not used. Called again with the same arguments it goes on with the
-    trial that was interrupted, or with more `trials`.
+    Each trial is a run of `keras_pamunet.training.train`. The test pairs are not used.
+    Called again with the same arguments it goes on with the trial that was
+    interrupted, or with more `trials`.
 
     Args:
         data: see `keras_pamunet.data.open_source`.
@@ -162,8 +160,10 @@ def tune(
             `trials.csv`, a picture of Dice against MACs, `trials.png`, the best
             model as a preset, `best/`, and the run folder of each trial,
             `trials/trial_<number>/run`.
+        network: see `SegmenterHyperModel`.
         split: see `keras_pamunet.data.open_splits`.
-        search: the hyperparameters to search, names in `SPACE`.
+        recipe: see `keras_pamunet.training.train`.
+        search: see `SegmenterHyperModel`.
         tuner: `"bayesian"` (Gaussian process), `"random"` or `"hyperband"`, which
             sorts out by short trials; it trains those it keeps anew, for longer.
         trials: number of trials, 12 by default. Hyperband has a number of its own.
@@ -174,8 +174,8 @@ def tune(
         batch_size: see `train`.
         seed: of the search, and of each run.
         progress: whether to show progress.
-        **model_arguments: arguments of `PAMUNet` other than `input_shape`, the same in
-            all trials.
+        **model_arguments: arguments of the network other than `input_shape`, the same
+            in all trials.
 
     Returns:
         A row for each trial, the best first: `trial`, `status` (`"done"`, `"refused"`
@@ -204,28 +204,33 @@ def tune(
             )
     if size is None:
         size = 64 if str(data) == "phantom" else 128
+    recipe = find_recipe(recipe, epochs=epochs, batch_size=batch_size)
+    SegmenterHyperModel(network, search, **model_arguments)  # Before any data is read.
     parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
     shape = (size, size, parts["train"].channels)
-    hypermodel = PAMUNetHyperModel(search, input_shape=shape, **model_arguments)
+    hypermodel = SegmenterHyperModel(
+        network, search, input_shape=shape, **model_arguments
+    )
     output = Path(output or f"runs/{Path(data).resolve().name}-tune")
     settings = {
         "data": str(data),
         "split": split,
+        "network": network,
+        "recipe": dataclasses.asdict(recipe),
         "search": hypermodel.search,
         "tuner": tuner,
         "max_macs": max_macs,
-        "epochs": epochs,
         "size": size,
-        "batch_size": batch_size,
         "seed": seed,
         "model": model_arguments,
     }
     arguments = {
         "data": data,
+        "network": network,
         "split": split,
+        "recipe": recipe,
         "epochs": epochs,
         "size": size,
-        "batch_size": batch_size,
         "seed": seed,
         "progress": progress,
         **model_arguments,

@@ -32,6 +32,10 @@ DATA_HELP = (
 )
 Data = Annotated[str, typer.Option(help=DATA_HELP)]
 DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
+Network = Annotated[
+    str | None,
+    typer.Option(help="pamunet or mobile_unet. Default: as --weights, or pamunet."),
+]
 Split = Annotated[
     str | None,
     typer.Option(
@@ -56,9 +60,6 @@ TrainingSize = Annotated[
 BatchSize = Annotated[int | None, typer.Option(min=1)]
 EncoderWeights = Annotated[
     str | None, typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2.")
-]
-KeyStride = Annotated[
-    int, typer.Option(help="Above 1, attention to averages of squares.", min=1)
 ]
 InputRange = Annotated[
     tuple[float, float], typer.Option(help="Lowest and highest pixel value.")

@@ -15,6 +15,7 @@ from keras_pamunet_cli.options import (
     Classes,
     Data,
     EncoderWeights,
+    Network,
     Quiet,
     Recipe,
     Seed,
@@ -30,6 +31,7 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run folder.")
     ] = None,
+    network: Network = None,
     split: Split = None,
     recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
         Recipe.default
@@ -81,6 +83,7 @@ def train(
         return training.train(
             data,
             folder,
+            network=network,
             split=split,
             recipe=recipe.value,
             size=size,

@@ -13,7 +13,7 @@ from keras_pamunet_cli.options import (
     Data,
     EncoderWeights,
     InputRange,
-    KeyStride,
+    Network,
     Quiet,
     Seed,
     Split,
@@ -28,12 +28,13 @@ def tune(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the search.")
     ] = None,
+    network: Network = None,
     split: Split = None,
     search: Annotated[
         list[str] | None,
         typer.Option(
             help="Again for each: expansion and attention_regularization (default), "
-            "learning_rate, score_activation, attention."
+            "score_activation, attention; of other networks learning_rate (default)."
         ),
     ] = None,
     tuner: Annotated[Tuner, typer.Option()] = Tuner.bayesian,
@@ -47,7 +48,12 @@ def tune(
     size: TrainingSize = None,
     batch_size: BatchSize = None,
     encoder_weights: EncoderWeights = None,
-    key_stride: KeyStride = 1,
+    key_stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, attention to averages of squares. Default: 1.", min=1
+        ),
+    ] = None,
     input_range: InputRange = (0, 255),
     num_classes: Classes = 1,
     seed: Seed = 0,
@@ -61,22 +67,24 @@ def tune(
         return tuning.tune(
             data,
             folder,
-            split,
-            search or ("expansion", "attention_regularization"),
-            tuner.value,
-            trials,
-            max_macs,
-            epochs,
-            size,
-            batch_size,
-            seed,
-            not quiet,
+            network=network or "pamunet",
+            split=split,
+            search=search,
+            tuner=tuner.value,
+            trials=trials,
+            max_macs=max_macs,
+            epochs=epochs,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            progress=not quiet,
             encoder_weights=encoder_weights,
-            key_stride=key_stride,
             input_range=input_range,
             num_classes=num_classes,
+            **given,
         )
 
+    given = {} if key_stride is None else {"key_stride": key_stride}
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
     rows = call(
         run,

@@ -1,8 +1,28 @@
 """What several tests share."""
 
+import dataclasses
+
 import keras
 import nibabel
 import numpy as np
+
+from keras_pamunet.training import RECIPES
+
+# No graphs under TensorFlow, which take longer to make than a few steps.
+EAGER, PAPER = (
+    dataclasses.replace(recipe, run_eagerly=keras.backend.backend() == "tensorflow")
+    for recipe in RECIPES.values()
+)
+# A training as small as the network gets.
+SMALL = {
+    "size": 32,
+    "epochs": 3,
+    "batch_size": np.int64(5),
+    "recipe": EAGER,
+    "expansion": 1,
+    "input_range": (0, 255),
+    "progress": False,
+}
 
 
 def gradients(function, *arrays):

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pamunet import PAMUNet, hub, training
+from keras_pamunet import PAMUNet, hub
 from keras_pamunet.models import load_model
-from tests.test_training import compile_untraced
+from keras_pamunet.training import RECIPES
+from tests.helpers import PAPER
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="compiles for minutes; once is enough"
@@ -64,7 +65,7 @@ def test_quickstart(capsys, monkeypatch):
 
 def test_publish(folder, tmp_path, monkeypatch):
     """On twelve drawn images, in place of Kvasir-SEG."""
-    monkeypatch.setattr(training, "_compile", compile_untraced)
+    monkeypatch.setitem(RECIPES, "paper", PAPER)
     publish = runpy.run_path(str(EXAMPLES / "publish_kvasir.py"))["publish"]
     tiny = {"size": 32, "recipe": "paper", "expansion": 1, "key_stride": 2}
     publish.__globals__.update(SPLIT=None, PRESETS={"tiny": tiny}, HALF_TOLERANCE=1)

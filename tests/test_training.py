@@ -1,9 +1,9 @@
 """Training, evaluation and prediction on a few small images."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -20,54 +20,35 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, history, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
-from keras_pamunet.data import Cache, Folder, Phantom, open_splits
+from keras_pamunet.data import Augment, Cache, Folder, Phantom, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.image_inference import predict_images
 from keras_pamunet.inference import fit_image, predict_flips, segment
 from keras_pamunet.models import load_model
+from keras_pamunet.training.stop_at_nan import StopAtNaN
 from keras_pamunet_cli import app
-
-# As small as the network gets, for it is traced anew in each training.
-SMALL = {
-    "size": 32,
-    "epochs": 3,
-    "batch_size": np.int64(5),
-    "expansion": 1,
-    "input_range": (0, 255),
-    "progress": False,
-}
-
-
-_compile = training._compile
-
-
-def compile_untraced(model, *arguments):
-    """No graphs under TensorFlow, which take longer than these few steps."""
-    _compile(model, *arguments)
-    model.run_eagerly = keras.backend.backend() == "tensorflow"
-
+from tests.helpers import EAGER, PAPER, SMALL
 
 KILLED = """
 import os, signal, sys
+import keras
 from keras_pamunet import training
-from tests.test_training import SMALL, compile_untraced
+from tests.helpers import SMALL
 
 steps = []
 
-def kill(self, batch, logs=None):
+def kill(batch, logs):
     steps.append(batch)
     if len(steps) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-training._compile = compile_untraced
-training._RunState.on_train_batch_end = kill
-training.train(sys.argv[1], sys.argv[2], **SMALL)
+killer = keras.callbacks.LambdaCallback(on_train_batch_end=kill)
+training.train(sys.argv[1], sys.argv[2], callbacks=[killer], **SMALL)
 """
 
 
-def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
-    """A run that was killed at any step ends with the weights of one that was not."""
-    monkeypatch.setattr(training, "_compile", compile_untraced)
+def test_run_folder_and_going_on(folder, tmp_path):
+    """A run that was killed ends with the weights of one that was not."""
     whole = tmp_path / "whole"
     result = training.train(folder, whole, **SMALL)
     assert result == json.loads((whole / "metrics.json").read_text())
@@ -75,7 +56,10 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
     assert result["part"] == "test" and result["summary"]["n"] == 1
     assert 0 <= result["summary"]["dice"] <= 1
     config = json.loads((whole / "config.json").read_text())
-    assert config["settings"]["epochs"] == 3 and len(config["split"]["train"]) == 10
+    assert (
+        config["settings"]["recipe"]["epochs"] == 3
+        and len(config["split"]["train"]) == 10
+    )
     assert config["versions"]["keras"] == keras.__version__
     assert hashlib.sha256(content).hexdigest() in config["model_sha256"]
     assert [path.suffix for path in (whole / "pictures").iterdir()] == [".png"]
@@ -97,32 +81,34 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
         atol=1e-5,
     )
 
-    broken = tmp_path / "broken"
-    step = random.randint(1, 6)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    if step > 2:  # Beyond the first epoch.
-        assert load_model(broken).attention == "luong"  # Usable as it is.
-        # Scores beside a state are those of a run stopped before it tidied up.
-        (broken / "metrics.json").write_text("{}")
-        config = broken / "config.json"
-        other = {"jax": "tensorflow"}.get(keras.backend.backend(), "jax")
-        text = config.read_text()
-        config.write_text(text.replace(f'"{keras.backend.backend()}"', f'"{other}"'))
-        with pytest.raises(ValueError, match=f"set KERAS_BACKEND={other}"):
-            training.train(folder, broken, **SMALL)
-        config.write_text(text)
-    resumed = training.train(folder, broken, **SMALL)
-    assert resumed["images"] == result["images"], f"killed at step {step}"
-    history = (whole / "history.csv").read_text()
-    assert (broken / "history.csv").read_text() == history
-    assert history.count("\n") == 4
-    for one, other in zip(load_model(whole).weights, load_model(broken).weights):
-        np.testing.assert_array_equal(one, other)
+    # Before, at and after the end of an epoch, and at the end of all.
+    for step in (1, 2, 3, 6):
+        broken = tmp_path / f"killed at {step}"
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        if step == 3:  # Beyond the first epoch.
+            assert load_model(broken).attention == "luong"  # Usable as it is.
+            # Scores beside a state are those of a run stopped before it tidied up.
+            (broken / "metrics.json").write_text("{}")
+            config = broken / "config.json"
+            other = {"jax": "tensorflow"}.get(keras.backend.backend(), "jax")
+            text = config.read_text()
+            ours = f'"{keras.backend.backend()}"'
+            config.write_text(text.replace(ours, f'"{other}"'))
+            with pytest.raises(ValueError, match=f"set KERAS_BACKEND={other}"):
+                training.train(folder, broken, **SMALL)
+            config.write_text(text)
+        resumed = training.train(folder, broken, **SMALL)
+        assert resumed["images"] == result["images"], f"killed at step {step}"
+        history = (whole / "history.csv").read_text()
+        assert (broken / "history.csv").read_text() == history
+        assert history.count("\n") == 4
+        for one, other in zip(load_model(whole).weights, load_model(broken).weights):
+            np.testing.assert_array_equal(one, other)
 
     # The run is over: asked again, it answers from the folder.
     assert training.train(folder, whole, **SMALL) == result
@@ -142,14 +128,14 @@ def test_run_folder_and_going_on(folder, tmp_path, monkeypatch):
         training.train(folder, whole, **SMALL)
 
 
-def test_weights_to_start_from(folder, tmp_path, monkeypatch):
+def test_weights_to_start_from(folder, tmp_path):
     """With a learning rate of nearly nothing the model stays what it was."""
-    monkeypatch.setattr(training, "_compile", compile_untraced)
-    monkeypatch.setattr(training, "estimate_batch_statistics", lambda *_: None)
     base = PAMUNet((32, 32, 3), expansion=1, key_stride=2)
     base.get_layer("attention_0").gamma.assign(0.5)
     base.save(tmp_path / "base.keras")
-    arguments = {"epochs": 1, "learning_rate": 1e-12, "progress": False}
+    recipe = dataclasses.replace(EAGER, batch_statistics=False)
+    arguments = {"epochs": 1, "learning_rate": 1e-12, "recipe": recipe}
+    arguments["progress"] = False
     arguments["weights"] = tmp_path / "base.keras"
     training.train(folder, tmp_path / "run", **arguments)
     model = load_model(tmp_path / "run")
@@ -181,10 +167,9 @@ def test_weights_to_start_from(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "larger" / "metrics_before.json").exists()
 
 
-def test_more_epochs(folder, tmp_path, monkeypatch):
+def test_more_epochs(folder, tmp_path):
     """A run of a constant rate that goes on is one that was longer from the start."""
-    monkeypatch.setattr(training, "_compile", compile_untraced)
-    arguments = {**SMALL, "recipe": "paper", "attention": None}
+    arguments = {**SMALL, "recipe": PAPER, "attention": None}
     more = {**arguments, "epochs": 5}
     training.train(folder, tmp_path / "a", **arguments)
     result = training.train(folder, tmp_path / "a", **more)
@@ -192,7 +177,7 @@ def test_more_epochs(folder, tmp_path, monkeypatch):
     assert training.train(folder, tmp_path / "a", **more) == result
     histories = [(tmp_path / run / "history.csv").read_text() for run in "ab"]
     assert histories[0] == histories[1] and histories[0].count("\n") == 6
-    with pytest.raises(ValueError, match="other settings: epochs=5, not 3"):
+    with pytest.raises(ValueError, match="other settings: recipe.epochs=5, not 3"):
         training.train(folder, tmp_path / "a", **arguments)
     # Of a run without them the old scores would pass for those of more epochs.
     (tmp_path / "a" / "last.weights.h5").unlink()
@@ -201,12 +186,11 @@ def test_more_epochs(folder, tmp_path, monkeypatch):
             training.train(folder, tmp_path / "a", **{**arguments, "epochs": 6})
     config = tmp_path / "b" / "config.json"
     config.write_text(config.read_text().replace('"epochs": 5', '"epochs": "5"'))
-    with pytest.raises(ValueError, match="other settings: epochs='5', not 6"):
+    with pytest.raises(ValueError, match="other settings: recipe.epochs='5', not 6"):
         training.train(folder, tmp_path / "b", **{**arguments, "epochs": 6})
 
 
-def test_what_is_said(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "_compile", compile_untraced)
+def test_what_is_said(folder, tmp_path, capsys):
     seen = []
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(logs["val_dice"])
@@ -400,7 +384,7 @@ def test_load_errors(tmp_path):
     with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
         load_model(path)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="a PAMUNet in .*Received: a Sequential"):
+    with pytest.raises(ValueError, match="a network of .*Received: a Sequential"):
         load_model(path)
 
 
@@ -563,13 +547,12 @@ def test_deep_images_need_a_range(folder, tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_window_goes_with_the_images(folder, tmp_path, monkeypatch):
+def test_window_goes_with_the_images(folder, tmp_path):
     """Of photographs nobody knows a window of HU."""
-    monkeypatch.setattr(training, "_compile", compile_untraced)
     base = PAMUNet((32, 32, 3), expansion=1, attention=None, window=(-200, 250))
     base.save(tmp_path / "base.keras")
     arguments = {"weights": tmp_path / "base.keras", "epochs": 1, "progress": False}
-    training.train(folder, tmp_path / "run", recipe="paper", **arguments)
+    training.train(folder, tmp_path / "run", recipe=PAPER, **arguments)
     assert load_model(tmp_path / "run").window is None
 
 
@@ -583,7 +566,7 @@ def test_labels_exclude_each_other(folder):
         training.train(folder, num_classes=3, activation="sigmoid")
 
 
-@pytest.mark.parametrize("recipe", ["default", "paper"])
+@pytest.mark.parametrize("recipe", [EAGER, PAPER])
 def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
     def fit(self, *arguments, **others):
         rates.append(self.optimizer.get_config()["learning_rate"])
@@ -593,9 +576,9 @@ def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
     rates = []
     with pytest.raises(KeyboardInterrupt):
         training.train(
-            folder, tmp_path / "run", recipe=recipe, learning_rate=0.003, **SMALL
+            folder, tmp_path / "run", learning_rate=0.003, **SMALL | {"recipe": recipe}
         )
-    rate = rates[0] if recipe == "paper" else rates[0]["config"]["warmup_target"]
+    rate = rates[0] if recipe is PAPER else rates[0]["config"]["warmup_target"]
     assert rate == pytest.approx(0.003)
 
 
@@ -605,15 +588,51 @@ def test_unknown_part(folder, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_loss_that_is_no_number(tmp_path):
-    state = training._RunState(tmp_path, keep=False)
+def test_loss_that_is_no_number():
     with pytest.raises(FloatingPointError, match="became nan in epoch 2"):
         # The last step of an epoch may be the one that went too far.
-        nan = float("nan")
-        state.on_epoch_end(1, {"loss": 0.5, "val_loss": nan, "val_dice": 0.0})
-    assert not list(tmp_path.iterdir())
+        StopAtNaN().on_epoch_end(1, {"loss": 0.5, "val_loss": float("nan")})
 
 
 def test_unknown_recipe():
     with pytest.raises(ValueError, match="recipe='nosuch'"):
         training.train(recipe="nosuch")
+
+
+def test_misspelt_argument(tmp_path):
+    """Before any data is read, and without a folder left behind."""
+    with pytest.raises(ValueError, match="expnsion. Did you mean expansion"):
+        training.train("nowhere", tmp_path / "run", expnsion=4)
+    with pytest.raises(ValueError, match="arguments of MobileUNet: .*attention"):
+        training.train("nowhere", network="mobile_unet", attention=None)
+    with pytest.raises(ValueError, match="one of mobile_unet, pamunet.*'nosuch'"):
+        training.train("nowhere", network="nosuch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_recipe(folder, tmp_path):
+    """A run does not go on with another recipe in silence."""
+    arguments = {**SMALL, "epochs": 1, "attention": None}
+    training.train(folder, tmp_path / "run", **arguments)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["recipe"]["augment"]["rotation"] == 180
+    other = dataclasses.replace(EAGER, weight_decay=0.1)
+    with pytest.raises(ValueError, match="recipe.weight_decay=0.001, not 0.1"):
+        training.train(folder, tmp_path / "run", **arguments | {"recipe": other})
+
+
+def test_training_learns(tmp_path):
+    """Fails if the learning rate stays at 0, or the averages are never swapped in."""
+    recipe = dataclasses.replace(
+        EAGER,
+        epochs=12,
+        batch_size=8,
+        learning_rate=0.01,
+        ema_momentum=0.7,
+        augment=Augment(turn=False, rotation=0, zoom=(1, 1), shift=0),
+    )
+    arguments = {"recipe": recipe, "size": 32, "expansion": 1, "attention": None}
+    result = training.train(
+        "phantom", tmp_path / "run", part="train", progress=False, **arguments
+    )
+    assert result["summary"]["dice"] > 0.7

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, training, tuning
+from keras_pamunet import PAMUNet, tuning
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.data import Folder
 from keras_pamunet.data.splits import ratio_split, save_split
 from keras_pamunet_cli import app
-from tests.test_training import compile_untraced
+from tests.helpers import EAGER
 
 # Where the training is made up, nothing depends on the back end.
 once = pytest.mark.skipif(
@@ -28,6 +28,7 @@ SMALL = {
     "trials": 3,
     "epochs": 1,
     "size": 32,
+    "recipe": EAGER,
     "batch_size": 5,
     "progress": False,
 }
@@ -59,7 +60,7 @@ def trained(monkeypatch, model_file):
         shutil.copy(model_file, output)
         return {"summary": {"dice": expansion / 10}}
 
-    monkeypatch.setattr(tuning.PAMUNetHyperModel, "build", build)
+    monkeypatch.setattr(tuning.SegmenterHyperModel, "build", build)
     monkeypatch.setattr(tuning, "train", train)
     return calls
 
@@ -73,8 +74,7 @@ def read_table(output):
     keras.backend.backend() == "jax",
     reason="compiles for minutes; the other tests of the search run",
 )
-def test_search(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_compile", compile_untraced)
+def test_search(folder, tmp_path):
     ceiling = count(PAMUNet((32, 32, 3), expansion=5))["macs"]
     settings = {**SMALL, "trials": 2, "search": ("expansion",), "max_macs": ceiling}
     rows = tuning.tune(folder, tmp_path / "search", **settings)
@@ -220,12 +220,14 @@ def test_no_trial_trained(folder, tmp_path):
 )
 def test_hypermodel_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
-        tuning.PAMUNetHyperModel(**arguments)
+        tuning.SegmenterHyperModel(**arguments)
 
 
 def test_hypermodel_makes_all_kinds():
-    hypermodel = tuning.PAMUNetHyperModel(
-        tuning.SPACE, input_shape=(32, 32, 3), key_stride=2
+    hypermodel = tuning.SegmenterHyperModel(
+        search=("learning_rate", *PAMUNet.search_space),
+        input_shape=(32, 32, 3),
+        key_stride=2,
     )
     hp = keras_tuner.HyperParameters()
     hypermodel.build(hp)
@@ -235,6 +237,13 @@ def test_hypermodel_makes_all_kinds():
         model = hypermodel.build(hp)
         assert str(model.attention).lower() == kind
         assert float(model.optimizer.learning_rate) == pytest.approx(0.005)
+
+
+def test_other_network_has_another_space():
+    hypermodel = tuning.SegmenterHyperModel("mobile_unet", input_shape=(32, 32, 3))
+    assert hypermodel.search == ("learning_rate",)
+    with pytest.raises(ValueError, match="some of .'learning_rate',."):
+        tuning.SegmenterHyperModel("mobile_unet", ("expansion",))
 
 
 @once
@@ -258,8 +267,8 @@ def test_imports_no_other_back_end():
 @pytest.mark.parametrize("several", [False, True])
 def test_direction_of_the_objective(tmp_path, rng, several):
     """By the name alone KerasTuner looks for the lowest Dice, without a word."""
-    hypermodel = tuning.PAMUNetHyperModel(
-        ("expansion",), input_shape=(32, 32, 3), attention=None
+    hypermodel = tuning.SegmenterHyperModel(
+        search=("expansion",), input_shape=(32, 32, 3), attention=None
     )
     images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
     pairs = images, images[..., :1] > 127

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import cv2
@@ -6,6 +7,7 @@ import numpy as np
 from keras_pamunet.data.opencv import apply_opencv
 
 
+@dataclasses.dataclass(frozen=True)
 class Augment:
     """Random changes of an image and its mask, all geometry in one warp.
 
@@ -31,27 +33,15 @@ class Augment:
     >>> image, mask = augment(image, mask, np.random.default_rng(0))
     """
 
-    def __init__(
-        self,
-        flip: bool = True,
-        turn: bool = True,
-        rotation: float = 15.0,
-        zoom: tuple[float, float] = (0.8, 1.25),
-        shift: float = 0.05,
-        contrast: float = 0.2,
-        brightness: float = 0.1,
-        tint: float = 0.1,
-        value_range: tuple[float, float] = (0, 255),
-    ):
-        self.flip = flip
-        self.turn = turn
-        self.rotation = rotation
-        self.zoom = zoom
-        self.shift = shift
-        self.contrast = contrast
-        self.brightness = brightness
-        self.tint = tint
-        self.value_range = value_range
+    flip: bool = True
+    turn: bool = True
+    rotation: float = 15.0
+    zoom: tuple[float, float] = (0.8, 1.25)
+    shift: float = 0.05
+    contrast: float = 0.2
+    brightness: float = 0.1
+    tint: float = 0.1
+    value_range: tuple[float, float] = (0, 255)
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator

@@ -25,6 +25,7 @@ from keras_pamunet.models.mobilenet_v2 import (
 )
 from keras_pamunet.models.segmenter import Segmenter
 from keras_pamunet.models.task import Task
+from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from keras_pamunet.regularizers import AttentionVariance
 
 ATTENTIONS = ("luong", "self", "cross", "additive", None)
@@ -114,6 +115,18 @@ class PAMUNet(Segmenter):
     """
 
     network = "pamunet"
+    search_space = {
+        "expansion": lambda hp, name: hp.Int(name, 1, 8, default=6),
+        "attention_regularization": lambda hp, name: hp.Float(
+            name, 1e-4, 1.0, sampling="log", default=0.01
+        ),
+        "score_activation": lambda hp, name: hp.Choice(
+            name, list(SCORE_ACTIVATIONS), ordered=False
+        ),
+        "attention": lambda hp, name: hp.Choice(
+            name, [x or "none" for x in ATTENTIONS], ordered=False
+        ),
+    }
 
     def __init__(
         self,
@@ -231,6 +244,15 @@ class PAMUNet(Segmenter):
 
         if encoder_weights is not None:
             load_mobilenet_v2(self, encoder_weights)
+
+    @classmethod
+    def settle(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("attention") == "none":
+            values = {**values, "attention": None}
+        if "attention" in values and values["attention"] not in DEFAULT_SCORES:
+            # It has neither.
+            values = {**values, "score_activation": None, "key_stride": 1}
+        return values
 
     def architecture(self) -> dict[str, Any]:
         return {

@@ -1,5 +1,9 @@
 """The networks, by name."""
 
+import difflib
+import inspect
+from typing import Any
+
 from keras_pamunet.models.segmenter import Segmenter
 
 
@@ -19,3 +23,20 @@ def find_network(name: str) -> type[Segmenter]:
             f"Expected a network, one of {', '.join(list_models())}. Received: {name!r}"
         )
     return Segmenter.networks[name]
+
+
+def check_arguments(network: type[Segmenter], arguments: dict[str, Any]) -> None:
+    """Makes sure that a network takes arguments of these names.
+
+    Raises:
+        ValueError: names the one that it does not take, and those that it takes.
+    """
+    taken = list(inspect.signature(network).parameters)
+    for name in arguments:
+        if name not in taken:
+            near = difflib.get_close_matches(name, taken, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"Expected arguments of {network.__name__}: {', '.join(taken)}. "
+                f"Received: {name}.{hint}"
+            )

@@ -2,6 +2,7 @@ import hashlib
 import json
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,6 +55,9 @@ class Segmenter(keras.Model):
     network: ClassVar[str]
     # All networks by name.
     networks: ClassVar[dict[str, type["Segmenter"]]] = {}
+    # How a search draws arguments of its own: by name, functions of KerasTuner's
+    # hyperparameters and that name.
+    search_space: ClassVar[dict[str, Callable[[Any, str], Any]]] = {}
     # The kind of its gates, of networks that have some.
     attention: str | None = None
     # Where it was loaded from, for messages and records.
@@ -111,6 +115,11 @@ class Segmenter(keras.Model):
         if metrics == "auto":
             metrics = self.own_metrics()
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
+
+    @classmethod
+    def settle(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Arguments that a search has drawn, as the constructor takes them."""
+        return values
 
     # === Training and prediction ===
     def fit(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_pamunet import PAMUNet
-from keras_pamunet.batch_statistics import estimate_batch_statistics
+from keras_pamunet.training import estimate_batch_statistics
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,516 @@
+"""Trains a network on a data set, into a run folder that survives interruption."""
+
+import dataclasses
+import functools
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_pamunet.analysis.before_after import write_before_after
+from keras_pamunet.analysis.learning_curve import write_learning_curve
+from keras_pamunet.backend import device_names, set_random_seed
+from keras_pamunet.comparison import compare, write_comparison
+from keras_pamunet.data import Cache, check, is_volumes, open_splits, pipeline
+from keras_pamunet.evaluation import evaluate, is_summary
+from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
+from keras_pamunet.history import read_history
+from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
+from keras_pamunet.progress import track
+from keras_pamunet.run_folder import (
+    check_backend,
+    open_run,
+    read_config,
+    replace_model,
+    replace_settings,
+    write_config,
+)
+from keras_pamunet.saving import to_keras_file
+from keras_pamunet.training.batch_statistics import estimate_batch_statistics
+from keras_pamunet.training.checkpoint import Checkpoint
+from keras_pamunet.training.recipe import Recipe, find_recipe
+from keras_pamunet.training.stop_at_nan import StopAtNaN
+from keras_pamunet.training.tensorboard_log import TensorBoardLog
+
+# As many tell the statistics of any set of images.
+STATISTICS_BATCHES = 100
+METRICS, BEFORE = "metrics.json", "metrics_before.json"
+
+
+def train(
+    data: str | Path = "phantom",
+    output: str | Path | None = None,
+    *,
+    network: str | None = None,
+    split: str | None = None,
+    recipe: str | Recipe = "default",
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    part: str | None = None,
+    weights: str | Path | None = None,
+    window: str | tuple[float, float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **model_arguments: Any,
+) -> dict[str, Any]:
+    """Trains a network, keeps the best epoch and scores it on the test pairs.
+
+    Called again with the same arguments it goes on after the last finished epoch of
+    an interrupted run, and ends with the same weights. A recipe of a constant
+    learning rate, such as the paper's, also goes on to more epochs than a finished
+    run had.
+
+    Args:
+        data: see `keras_pamunet.data.open_source`.
+        output: the run folder. Defaults to `runs/<data>-<recipe>`. It gets
+            `config.json`, `history.csv`, TensorBoard logs in `logs/`, `model.keras`
+            (the epoch of the best validation Dice), `learning_curve.png`,
+            `metrics.json` and `pictures/`; of `weights` also `metrics_before.json`,
+            `comparison.json` and `before_after.png`.
+        network: a name of `keras_pamunet.models.list_models()`. Defaults to that of
+            the `weights`, else to `"pamunet"`.
+        split: see `keras_pamunet.data.open_splits`.
+        recipe: a `Recipe`, or its name. `"default"`: AdamW with warm-up and cosine
+            decay, cross-entropy and Dice, strong augmentation, moving average of the
+            weights, in the end the batch statistics of images as they are; scored by
+            the mean over four mirror images. `"paper"`: SGD, cross-entropy, flips and
+            rotations, as in section IV of the paper.
+        size: height and width the images are resized to. Defaults to that of the
+            `weights`, else to 128, and to 64 for the phantoms.
+        epochs: defaults to the recipe's, 60 or 100.
+        batch_size: defaults to the recipe's, 16 or 8.
+        learning_rate: the highest of the schedule; the only one of the paper's
+            recipe. Defaults to the recipe's, 0.001 or 0.01.
+        seed: of the weights, the drawn split, the order and the augmentation.
+        progress: whether to say what is trained on what, and to show progress bars.
+        part: the part of the split to score. Defaults to `"test"`, or `"validation"`
+            of a split that has no test pairs.
+        weights: a model to start from, see `keras_pamunet.models.load_model`. What
+            does not fit starts at random, and a warning says so. If it tells as many
+            classes apart, it is scored before, too.
+        window: the HU of CT volumes that become grey values, see
+            `keras_pamunet.data.Volumes`. The model keeps it. Defaults to that of the
+            `weights`, else to `"liver"`.
+        callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
+            epoch they find the weights that are validated.
+        **model_arguments: arguments of the network other than `input_shape`. They
+            default to those of the `weights`, but for `num_classes`.
+
+    Returns:
+        What `keras_pamunet.evaluation.evaluate` returns for `part`.
+
+    Raises:
+        ValueError: for unfit data or arguments, or a folder that holds another run.
+        OSError: if the run folder cannot be written.
+        FloatingPointError: if the loss is no number any more.
+        KeyboardInterrupt: on Ctrl-C. The run folder stays usable.
+    """
+    run = Run.plan(
+        data,
+        output,
+        network=network,
+        split=split,
+        recipe=find_recipe(
+            recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+        ),
+        size=size,
+        seed=seed,
+        part=part,
+        weights=weights,
+        window=window,
+        arguments=model_arguments,
+    )
+    with locked(run.output):
+        if run.open():
+            return run.result()
+        model = run.begin()
+        if progress:
+            print(run.describe(model))
+        run.check(model, progress)
+        before = run.score_before(model, progress)
+        run.fit(model, progress, callbacks)
+        return run.finish(before, progress)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training: what it is made of, and the folder that it lives in.
+
+    Args:
+        output: the run folder.
+        settings: what `config.json` records.
+        recipe: how it trains.
+        parts: sources of pairs by the name of their part, in their own sizes.
+        part: the part that is scored in the end.
+        size: height and width of the images in the network.
+        seed: of all that is drawn.
+        network: class of the network.
+        arguments: those of the network other than `input_shape`.
+        base: the model it starts from, if any.
+    """
+
+    output: Path
+    settings: dict[str, Any]
+    recipe: Recipe
+    parts: dict[str, Any]
+    part: str
+    size: int
+    seed: int
+    network: type[Segmenter]
+    arguments: dict[str, Any]
+    base: Segmenter | None
+
+    @classmethod
+    def plan(
+        cls,
+        data: str | Path,
+        output: str | Path | None,
+        *,
+        network: str | None,
+        split: str | None,
+        recipe: Recipe,
+        size: int | None,
+        seed: int,
+        part: str | None,
+        weights: str | Path | None,
+        window: str | tuple[float, float] | None,
+        arguments: dict[str, Any],
+    ) -> "Run":
+        """Checks all arguments of `train`, the network's before any data is read.
+
+        Raises:
+            ValueError: for unfit arguments.
+        """
+        if weights is not None and arguments.get("encoder_weights") is not None:
+            raise ValueError(
+                "Expected `weights` or `encoder_weights`. Received both: "
+                f"weights={str(weights)!r}, encoder_weights="
+                f"{arguments['encoder_weights']!r}"
+            )
+        base = None if weights is None else load_model(weights)
+        name = network or ("pamunet" if base is None else base.network)
+        kind = find_network(name)
+        if base is not None and base.network != name:
+            raise ValueError(
+                f"Expected weights of the network {name}. Received: {weights}, a "
+                f"{base.network}"
+            )
+        check_arguments(kind, arguments)
+        if size is None and base is not None:
+            size = base.input_shape[1]
+        if size is None:
+            size = 64 if str(data) == "phantom" else 128
+        # A pixel has one label, which excludes the others.
+        num_classes = arguments.get("num_classes", 1)
+        activation = "softmax" if num_classes > 1 else "sigmoid"
+        if arguments.get("activation", activation) != activation:
+            raise ValueError(
+                f"Expected activation={activation!r} for this number of classes. "
+                f"Received: activation={arguments['activation']!r}"
+            )
+        arguments = {**arguments, "activation": activation}
+        if window is None and base is not None and is_volumes(data):
+            window = base.window
+        parts = open_splits(data, split, num_classes, seed, window)
+        if parts["train"].window is not None:
+            arguments["window"] = parts["train"].window
+            _check_windowed(arguments, base)
+        elif base is not None and base.window is not None:
+            arguments["window"] = None  # Nobody knows that of these images.
+        scored = part or ("test" if "test" in parts else "validation")
+        if scored not in parts:
+            raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
+        settings = {
+            "data": str(data),
+            "split": split,
+            "network": name,
+            "size": size,
+            "recipe": dataclasses.asdict(recipe),
+            "seed": seed,
+            "part": part,
+            "weights": weights,
+            "start_sha256": _sha256_of_start(base, arguments.get("encoder_weights")),
+            "model": arguments,
+        }
+        return cls(
+            output=Path(output or f"runs/{Path(data).resolve().name}-{recipe.name}"),
+            settings=settings,
+            recipe=recipe,
+            parts=parts,
+            part=scored,
+            size=size,
+            seed=seed,
+            network=kind,
+            arguments=arguments,
+            base=base,
+        )
+
+    @property
+    def constant_rate(self) -> bool:
+        """Whether the run can go on to more epochs."""
+        return self.recipe.schedule == "constant"
+
+    def open(self) -> bool:
+        """Opens the folder; returns whether the run in it is a finished one.
+
+        Raises:
+            ValueError: if the folder holds something else.
+        """
+        names = {name: source.names for name, source in self.parts.items()}
+        epochs = "recipe.epochs" if self.constant_rate else None
+        if not self.constant_rate:
+            _check_same_epochs(self.output, self.recipe.epochs)
+        if not open_run(self.output, self.settings, names, epochs):
+            return False
+        checkpoint = self._checkpoint()
+        held = read_config(self.output)["settings"]
+        is_done = self._metrics.exists() and not checkpoint.path.exists()
+        if held["recipe"]["epochs"] < self.recipe.epochs:
+            if is_done:
+                checkpoint.reopen()
+            replace_settings(self.output, self.settings)
+        elif is_done:
+            return True
+        check_backend(self.output)
+        return False
+
+    def result(self) -> dict[str, Any]:
+        """What a finished run has found.
+
+        Raises:
+            ValueError: if its record is damaged.
+        """
+        return _read_metrics(self._metrics)
+
+    def begin(self) -> Segmenter:
+        """The network as the run begins with it."""
+        set_random_seed(self.seed)
+        shape = (self.size, self.size, self.parts["train"].channels)
+        if self.base is None:
+            return self.network(shape, **self.arguments)
+        arguments = {"num_classes": 1, **self.arguments}
+        return self.base.clone(input_shape=shape, **arguments)
+
+    def describe(self, model: Segmenter) -> str:
+        """What will be done, to be said before it takes its time."""
+        settings, recipe = self.settings, self.recipe
+        start = settings["weights"] or "random weights"
+        if encoder := self.arguments.get("encoder_weights"):
+            start = f"encoder from {encoder}"
+        count = {name: len(source) for name, source in self.parts.items()}
+        others = [f"{count['validation']} to validate"]
+        if self.part != "validation":
+            others.append(f"{count[self.part]} of {self.part} to score at the end")
+        devices = ", ".join(device_names())
+        rows = {
+            "network": f"{model.network}, {model.count_params():,} parameters",
+            "pairs": f"{count['train']} to train, {', '.join(others)}",
+            "size": f"{self.size} x {self.size} pixels",
+            "start": start,
+            "recipe": f"{recipe.name}: {recipe.epochs} epochs of {self._steps} steps, "
+            f"{recipe.batch_size} images each",
+            "device": f"{devices} ({keras.backend.backend()})",
+            "output": self.output,
+        }
+        lines = [f"{name:8} {value}" for name, value in rows.items()]
+        lines.append("Compiling takes up to two minutes, in which nothing is shown.")
+        return "\n".join(lines)
+
+    def check(self, model: Segmenter, progress: bool) -> None:
+        """Checks the data, and begins the folder's record.
+
+        Raises:
+            ValueError: for unfit data, see `keras_pamunet.data.check`.
+        """
+        check(self._resized.values(), progress, model.input_range)
+        if not (self.output / "config.json").exists():
+            names = {name: source.names for name, source in self.parts.items()}
+            write_config(self.output, self.settings, names)
+
+    def score_before(self, model: Segmenter, progress: bool) -> dict[str, Any] | None:
+        """The scores of the model it starts from, if its classes are the same."""
+        if self.base is None or self.base.num_classes != model.num_classes:
+            return None
+        path = self.output / BEFORE
+        if not path.exists():
+            write_json(path, self._score(model, None, progress))
+        before = _read_metrics(path)
+        if progress:
+            print(f"Before training, on {self.part}: Dice {_dice(before):.3f}")
+        return before
+
+    def fit(
+        self,
+        model: Segmenter,
+        progress: bool,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
+        """Trains, from where the run in the folder was stopped."""
+        recipe, steps = self.recipe, self._steps
+        recipe.compile(model, steps)
+        checkpoint = self._checkpoint()
+        first_epoch = checkpoint.restore(model)
+        if first_epoch and progress:
+            print(f"Going on after epoch {first_epoch}.")
+        average = recipe.ema_momentum is not None
+        model.fit(
+            pipeline(
+                self._resized["train"],
+                recipe.batch_size,
+                recipe.augment_for(model),
+                shuffle=True,
+                repeat=True,
+                seed=self.seed,
+                first_batch=first_epoch * steps,
+            ),
+            validation_data=next(iter(pipeline(self._resized["validation"], 2**31))),
+            validation_batch_size=recipe.batch_size,
+            epochs=recipe.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=steps,
+            callbacks=[
+                *([keras.callbacks.SwapEMAWeights(True)] if average else []),
+                StopAtNaN(),
+                checkpoint,
+                TensorBoardLog(self.output / "logs"),
+                *callbacks,
+            ],
+            shuffle=False,  # The pipeline does.
+            # Bars that redraw themselves fill a log file with thousands of lines.
+            verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
+        )
+
+    def finish(self, before: dict[str, Any] | None, progress: bool) -> dict[str, Any]:
+        """Completes, scores and draws the model that was kept.
+
+        Args:
+            before: the scores of the model it started from.
+            progress: whether to show progress bars.
+
+        Returns:
+            The scores.
+        """
+        model = load_model(self.output)
+        if self.recipe.batch_statistics:
+            self._estimate_statistics(model, progress)
+            replace_model(self.output, to_keras_file(model))
+        rows = read_history(self.output)
+        write_learning_curve(rows, self.output / "learning_curve.png")
+        result = self._score(model, self.output, progress)
+        if before is not None:
+            self._compare(model, before, result)
+        self._checkpoint().close()
+        return result
+
+    def _estimate_statistics(self, model, progress):
+        train = self._resized["train"]
+        batches = pipeline(train, self.recipe.batch_size, shuffle=True, repeat=True)
+        count = min(self._steps, STATISTICS_BATCHES)
+        images = (images for images, _ in itertools.islice(batches, count))
+        images = track(images, "Batch statistics", count, progress)
+        estimate_batch_statistics(model, images)
+
+    def _compare(self, model, before, result):
+        flips = self.recipe.flips
+        results = {"before": before, "after": result}
+        comparison = compare(results)
+        comparison["settings"] = {
+            "part": self.part,
+            "flips": flips,
+            "full_size": False,
+        }
+        write_comparison(comparison, self.output)
+        write_before_after(
+            {"before": self.begin(), "after": model},
+            results,
+            self._resized[self.part],
+            self.output / "before_after.png",
+            flips=flips,
+        )
+
+    def _score(self, model, folder, progress):
+        return evaluate(
+            model,
+            self._resized[self.part],
+            folder,
+            batch_size=self.recipe.batch_size,
+            progress=progress,
+            part=self.part,
+            flips=self.recipe.flips,
+        )
+
+    def _checkpoint(self):
+        return Checkpoint(self.output, keep=self.constant_rate)
+
+    @property
+    def _steps(self):
+        return max(len(self.parts["train"]) // self.recipe.batch_size, 1)
+
+    @property
+    def _metrics(self):
+        return self.output / METRICS
+
+    @functools.cached_property
+    def _resized(self):
+        size = (self.size, self.size)
+        return {name: Cache(source, size) for name, source in self.parts.items()}
+
+
+def _sha256_of_start(base, encoder_weights):
+    """Hash of the weights that a run starts from; None of random ones."""
+    if base is not None:
+        return base.fingerprint
+    if encoder_weights is not None and Path(encoder_weights).is_file():
+        return sha256_of(Path(encoder_weights))
+    return None
+
+
+def _check_windowed(arguments, base):
+    """Makes sure that a model takes the grey values that are made of CT volumes."""
+    default = (0, 255) if base is None else base.input_range
+    input_range = arguments.get("input_range", default)
+    if tuple(input_range) != (0, 255):
+        raise ValueError(
+            "Expected input_range (0, 255) for CT volumes: of their HU those in the "
+            f"window {arguments['window']} become grey values from 0 to 255. "
+            f"Received: {input_range}. Give the HU as the window: --window LOW,HIGH."
+        )
+
+
+def _check_same_epochs(output, epochs):
+    """Makes sure that a run whose learning rate falls to 0 is not to go on."""
+    try:
+        held = read_config(output)["settings"].get("recipe")
+    except FileNotFoundError:
+        return
+    if not isinstance(held, dict) or held.get("schedule") != "cosine":
+        return
+    if held.get("epochs") != epochs:
+        raise ValueError(
+            f"Expected the {held.get('epochs')} epochs that {output} was begun with: "
+            "over them the learning rate of its recipe falls to 0, so that more "
+            f"cannot follow. Received: epochs={epochs}. Train on from it into another "
+            f"folder (--weights {output} --output OTHER), or anew (--output OTHER)."
+        )
+
+
+def _read_metrics(path):
+    result = read_json_object(path)
+    kinds = {"part": str, "flips": bool, "summary": dict, "images": list}
+    whole = all(isinstance(result.get(name), kind) for name, kind in kinds.items())
+    if not whole or not is_summary(result["summary"]):
+        raise ValueError(
+            f"Expected the scores of a run in {path}. It is damaged: keras-pamunet "
+            "evaluate scores the run's model anew; or name another output folder."
+        )
+    return result
+
+
+def _dice(result):
+    return result["summary"]["dice"]
