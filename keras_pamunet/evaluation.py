@@ -15,7 +15,8 @@ from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.figures import comparison
 from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.data.cache import Cache
-from keras_pamunet.data.pipeline import one_hot, pipeline
+from keras_pamunet.data.pipeline import pipeline
+from keras_pamunet.data.targets import label_count, to_labels, to_targets
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.files import read_json_object, write_json
@@ -24,11 +25,10 @@ from keras_pamunet.inference import (
     predict_batch,
     resize_labels,
     segment,
-    to_labels,
 )
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
-from keras_pamunet.scored_pairs import check_window
+from keras_pamunet.scored_pairs import check_kind
 
 SCORES = ("dice", "iou", "recall", "precision")
 
@@ -68,9 +68,9 @@ def evaluate(
         those with a class of which nothing was found, and `n_false`, those with a
         found class that is not there; `intervals`, the 95 % bootstrap interval of each
         of the four means, see `keras_pamunet.bootstrap.mean_interval`. Its `classes`
-        have a row for each class: `class` (the label), the same means over the images
-        that have the class (`None` if there are none), `n_with_truth`, `n_missed` and
-        `n_false`.
+        have a row for each class: `class` (the label), `name`, the same means over the
+        images that have the class (`None` if there are none), `n_with_truth`,
+        `n_missed` and `n_false`.
         If the source has groups, such as the volumes of slices, each image has its
         `group`, the intervals draw groups, and the summary has their number,
         `n_groups`. Of `PredictedMasks` `flips` is `None`.
@@ -86,11 +86,17 @@ def evaluate(
             f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
             f"Received: {source.channels} channels"
         )
-    check_window(model, source)
+    if not is_files:
+        check_kind(model, source)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
     pooled = metrics.Dice.from_config(config)
     channels = scorers[0].target_class_ids or range(model.num_classes)
+    if source.num_classes != label_count(model.num_classes, model.masks):
+        raise ValueError(
+            f"Expected masks of {label_count(model.num_classes, model.masks)} "
+            f"class(es), as {model.origin} finds. Received: {source.num_classes}"
+        )
     rows, pngs = [], []
     if is_files:
         batches, batch_size = _read_masks(model, source), 1
@@ -102,7 +108,7 @@ def evaluate(
         batches, "Evaluating", -(-len(source) // batch_size), progress
     ):
         pooled.update_state(masks, probabilities)
-        for scores in _score(scorers, channels, masks, probabilities):
+        for scores in _score(scorers, channels, model, masks, probabilities):
             means = {
                 scorer.name: float(np.mean([score[scorer.name] for score in scores]))
                 for scorer in scorers
@@ -111,7 +117,7 @@ def evaluate(
             rows.append({"name": name, **means, "classes": scores})
         if output is not None:  # To draw some. As labels many would need gigabytes.
             for image in np.asarray(probabilities):
-                found = to_labels(image, model.activation)
+                found = to_labels(image, model.masks)
                 pngs.append(cv2.imencode(".png", found)[1])
     names = [scorer.name for scorer in scorers]
     if source.groups is not None:
@@ -153,8 +159,10 @@ def evaluate(
     return result
 
 
-def _score(scorers, channels, masks, probabilities):
+def _score(scorers, channels, model, masks, probabilities):
     """For each image of a batch a row for each class."""
+    # Of a single class, and of overlapping ones, the first channel is label 1.
+    first = 1 if model.activation == "sigmoid" else 0
     scores = {
         scorer.name: ops.convert_to_numpy(scorer.image_scores(masks, probabilities))
         for scorer in scorers
@@ -162,7 +170,8 @@ def _score(scorers, channels, masks, probabilities):
     for index, truth in enumerate(np.asarray(masks).any(axis=(1, 2))):
         yield [
             {
-                "class": channel if truth.size > 1 else 1,
+                "class": channel + first,
+                "name": model.class_names[channel + first - 1],
                 "truth": bool(truth[channel]),
                 **{name: float(score[index, at]) for name, score in scores.items()},
             }
@@ -194,6 +203,7 @@ def _class_row(scores, names):
     }
     return {
         "class": scores[0]["class"],
+        "name": scores[0]["name"],
         **means,
         "n_with_truth": len(true),
         "n_missed": sum(map(_missed, scores)),
@@ -247,12 +257,12 @@ def _file_name(name):
 def _read_masks(masks, source):
     for name, (_, truth) in zip(source.names, source):
         found = masks.read(name, truth.shape)
-        yield [one_hot(x[np.newaxis], masks.num_classes) for x in (truth, found)]
+        yield [to_targets(x[np.newaxis], masks.num_classes) for x in (truth, found)]
 
 
 def _predict_batches(model, source, batch_size, flips):
     names = iter(source.names)
-    for images, masks in pipeline(source, batch_size):
+    for images, masks in pipeline(source, batch_size, masks=model.masks):
         for image in images:
             with _named(next(names)):
                 check_range(image, model.input_range)
@@ -262,8 +272,13 @@ def _predict_batches(model, source, batch_size, flips):
 def _predict_images(model, source, flips):
     for name, (image, mask) in zip(source.names, source):
         with _named(name):
-            found = segment(model, image, flips=flips).mask
-        yield [one_hot(x[np.newaxis], model.num_classes) for x in (mask, found)]
+            found = segment(model, image, flips=flips)
+        kinds = model.num_classes, model.masks
+        truth = to_targets(mask[np.newaxis], *kinds)
+        if model.masks == "overlapping":  # Labels do not tell all of them.
+            yield truth, found.probabilities[np.newaxis]
+        else:
+            yield truth, to_targets(found.mask[np.newaxis], *kinds)
 
 
 @contextmanager

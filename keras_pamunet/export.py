@@ -9,8 +9,9 @@ import numpy as np
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
+from keras_pamunet.data.targets import label_count, to_labels
 from keras_pamunet.files import make_folder
-from keras_pamunet.inference import fit_image, to_labels
+from keras_pamunet.inference import fit_image
 from keras_pamunet.models import Segmenter, load_model
 from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
 from keras_pamunet.onnx_model import OnnxModel
@@ -101,7 +102,8 @@ def _images(model, data, split, part):
             for image, _ in (*Phantom(10), *Phantom(10, size=97))
         ]
     else:
-        parts = open_splits(data, split, model.num_classes)
+        labels = label_count(model.num_classes, model.masks)
+        parts = open_splits(data, split, labels)
         if part not in parts or parts[part].channels != channels:
             raise ValueError(
                 f"Expected one of {tuple(parts)} with images of {channels} channels. "
@@ -120,7 +122,7 @@ def _compare(model, exported, images, progress):
         ours = np.asarray(model.predict_on_batch(batch))
         theirs = exported.predict_on_batch(batch)
         largest = np.maximum(largest, np.abs(ours - theirs).max())
-        one, other = (to_labels(batch[0], model.activation) for batch in (ours, theirs))
+        one, other = (to_labels(batch[0], model.masks) for batch in (ours, theirs))
         changed += int(np.count_nonzero(one != other))
         pixels += one.size
     return {

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.data.image_file import read_image
+from keras_pamunet.data.targets import of_objects
 from keras_pamunet.drawing import write_labels, write_picture
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference import (
     check_threshold,
     fit_image,
-    of_objects,
     predict_batch,
     to_segmentation,
 )
@@ -25,7 +25,7 @@ from keras_pamunet.progress import track
 from keras_pamunet.results import to_record
 
 # Folders beside the masks.
-OVERLAYS, PROBABILITIES = "overlays", "probabilities"
+OVERLAYS, PROBABILITIES, CLASSES = "overlays", "probabilities", "classes"
 # Errors of the disk, which the next image would meet again.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 # Pixels of a batch: larger images are predicted fewer at once.
@@ -40,6 +40,7 @@ def predict_images(
     recursive: bool = False,
     overlay: bool = True,
     probabilities: bool = False,
+    class_masks: bool = False,
     threshold: float = 0.5,
     min_area: int = 0,
     flips: bool = True,
@@ -66,6 +67,8 @@ def predict_images(
             objects' outlines.
         probabilities: whether to write `probabilities/<stem>.png`, too: of each pixel
             the probability that it belongs to an object, 65535 for 1.
+        class_masks: whether to write `classes/<class>/<stem>.png`, too: a mask of 0
+            and 255 for each class. Of overlapping classes it alone tells all.
         threshold: see `keras_pamunet.inference.segment`.
         min_area: see `keras_pamunet.inference.segment`.
         flips: see `keras_pamunet.inference.segment`.
@@ -90,6 +93,8 @@ def predict_images(
     settings = {"flips": flips, "threshold": threshold, "min_area": min_area}
     predictions = Predictions(folder, model, settings)
     kinds = [OVERLAYS] * overlay + [PROBABILITIES] * probabilities
+    if class_masks:
+        kinds += [Path(CLASSES, name) for name in model.class_names]
     extras = {
         mask: [folder / kind / mask.relative_to(folder) for kind in kinds]
         for mask in masks
@@ -118,9 +123,13 @@ def predict_images(
                     write_picture(found.overlay(), target)
                 if probabilities:
                     target = folder / PROBABILITIES / mask.relative_to(folder)
-                    share = of_objects(found.probabilities, model.activation)
+                    share = of_objects(found.probabilities, model.masks)
                     write_picture(np.rint(65535 * share).astype("uint16"), target)
-                if model.activation == "softmax":
+                if class_masks:
+                    for name, where in found.class_masks().items():
+                        target = folder / CLASSES / name / mask.relative_to(folder)
+                        write_picture(255 * where.astype("uint8"), target)
+                if model.num_classes > 1:
                     write_labels(found.mask, mask)
                 else:
                     write_picture(255 * found.mask, mask)
@@ -129,7 +138,9 @@ def predict_images(
                     raise
                 problems.append(f"  {to_do[mask]}: {error}")
                 continue
-            results[mask] = to_record(found.mask.shape, found.objects)
+            results[mask] = to_record(
+                found.mask.shape, found.objects, model.class_names
+            )
     finally:
         predictions.add(results)
     if problems:

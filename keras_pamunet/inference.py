@@ -1,6 +1,8 @@
 """Finds objects in images. Needs no Keras: the model may be an `OnnxModel`."""
 
 import warnings
+from collections.abc import Sequence
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.image_file import fit_channels, read_image
+from keras_pamunet.data.targets import flat, to_layers
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.object_finder import ObjectFinder
 from keras_pamunet.segmentation import Segmentation
@@ -29,17 +32,19 @@ def segment(
             is resized to it and the probabilities back.
         image: a file's path, or raw values, `(height, width, channels)` or
             `(height, width)` of a grey image.
-        flips: whether to average over the four mirror images (test-time
-            augmentation), for four times the work.
-        threshold: lowest probability of an object, of models that find one kind.
-            Among classes that exclude each other the likeliest is taken.
+        flips: whether to average over the mirror images along the model's
+            `mirror_axes` (test-time augmentation): four of two axes, for four times
+            the work.
+        threshold: lowest probability of an object, and of each of several classes
+            that overlap. Among classes that exclude each other the likeliest is
+            taken.
         min_area: pixels. Smaller objects are left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, for another number of channels than the
-            model takes, pixels that are NaN or infinite, a threshold that is not
-            between 0 and 1 or not of one kind of object, and classes that overlap.
+            model takes, pixels that are NaN or infinite, and a threshold that is not
+            between 0 and 1 or given to a model whose classes exclude each other.
         FloatingPointError: as `predict_batch`.
     """
     check_threshold(model, threshold)
@@ -69,47 +74,39 @@ def to_segmentation(
         min_area: see `segment`.
     """
     probabilities = resize_probabilities(probabilities, image.shape[:2])
-    mask = to_labels(probabilities, model.activation, threshold)
-    finder = ObjectFinder(min_area)
-    finder.add(mask, probabilities.max(axis=-1))
+    layers, objects = [], []
+    for labels, own in to_layers(probabilities, model.masks, threshold):
+        finder = ObjectFinder(min_area)
+        finder.add(labels, own)
+        layers.append(finder.clean(0, labels))
+        objects += finder.objects()
     return Segmentation(
         image=image,
-        mask=finder.clean(0, mask),
+        mask=flat(layers),
+        layers=layers,
         probabilities=probabilities,
-        objects=finder.objects(),
+        objects=objects,
         input_range=model.input_range,
+        class_names=model.class_names,
     )
 
 
 def check_threshold(model: Any, threshold: float) -> None:
-    """Makes sure that a model has one label for each pixel, by this threshold.
+    """Makes sure that a threshold fits a model.
 
     Raises:
-        ValueError: if its classes may overlap, or the threshold does not fit.
+        ValueError: if it is not between 0 and 1, or the model's classes exclude each
+            other.
     """
-    check_exclusive(model)
     if not 0 < threshold < 1:
         raise ValueError(
             f"Expected a threshold between 0 and 1. Received: threshold={threshold}"
         )
-    if model.activation == "softmax" and threshold != 0.5:
+    exclusive = model.masks == "exclusive" and model.num_classes > 1
+    if exclusive and threshold != 0.5:
         raise ValueError(
             f"Expected no threshold for {model.origin}, whose classes exclude each "
             f"other: the likeliest is taken. Received: threshold={threshold}"
-        )
-
-
-def check_exclusive(model: Any) -> None:
-    """Makes sure that a model has one label for each pixel.
-
-    Raises:
-        ValueError: if its classes may overlap.
-    """
-    if model.activation == "sigmoid" and model.num_classes > 1:
-        raise ValueError(
-            f"Expected a model of one class, or of activation='softmax'. Received: "
-            f"{model.origin} of {model.num_classes} classes that may overlap, of which "
-            "there is no one label a pixel. Take its probabilities: model.predict."
         )
 
 
@@ -128,7 +125,9 @@ def predict_batch(model: Any, images: np.ndarray, flips: bool = True) -> np.ndar
         FloatingPointError: names the model, if there are NaN or infinite ones.
     """
     probabilities = np.array(
-        predict_flips(model, images) if flips else model.predict_on_batch(images)
+        predict_flips(model, images, model.mirror_axes)
+        if flips
+        else model.predict_on_batch(images)
     )
     if not np.isfinite(probabilities).all():
         raise FloatingPointError(
@@ -138,21 +137,27 @@ def predict_batch(model: Any, images: np.ndarray, flips: bool = True) -> np.ndar
     return probabilities
 
 
-def predict_flips(model: Any, images: np.ndarray) -> np.ndarray:
-    """Mean of the predictions for the images and their three mirror images.
+def predict_flips(
+    model: Any, images: np.ndarray, axes: Sequence[int] = (1, 2)
+) -> np.ndarray:
+    """Mean of the predictions for the images and their mirror images.
 
     Args:
         model: whatever has `predict_on_batch`.
         images: raw values, `(batch, height, width, channels)`.
+        axes: along which the images are mirrored, each by itself and all together.
 
     Returns:
         Probabilities, `(batch, height, width, num_classes)`, flipped back.
     """
     images = np.asarray(images)
+    sets = chain.from_iterable(
+        combinations(axes, count) for count in range(len(axes) + 1)
+    )
     return np.mean(
         [
-            np.flip(model.predict_on_batch(np.flip(images, axes)), axes)
-            for axes in ((), 1, 2, (1, 2))
+            np.flip(model.predict_on_batch(np.flip(images, chosen)), chosen)
+            for chosen in sets
         ],
         axis=0,
     )
@@ -205,19 +210,3 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     classes = np.arange(int(labels.max()) + 1)
     one_hot = (labels[..., np.newaxis] == classes).astype("float32")
     return np.argmax(resize_probabilities(one_hot, size), axis=-1).astype("uint8")
-
-
-def to_labels(
-    probabilities: np.ndarray, activation: str, threshold: float = 0.5
-) -> np.ndarray:
-    """Labels, `(height, width)` uint8, of probabilities `(height, width, classes)`."""
-    if activation == "softmax":
-        return np.argmax(probabilities, axis=-1).astype("uint8")
-    return (probabilities > threshold).any(axis=-1).astype("uint8")
-
-
-def of_objects(probabilities: np.ndarray, activation: str) -> np.ndarray:
-    """Of each pixel the probability of any object, `(height, width)`."""
-    if activation == "softmax":
-        return 1 - probabilities[..., 0]
-    return probabilities.max(axis=-1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_pamunet.data.targets import MASKS, default_names, label_count
 from keras_pamunet.files import check_regular
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class OnnxModel:
 
     Attributes:
         input_shape: `(batch, height, width, channels)`, `None` where any will do.
-        num_classes, activation, input_range, window: see `keras_pamunet.PAMUNet`.
+        num_classes, masks, class_names, input_range, mirror_axes: see
+            `keras_pamunet.PAMUNet`.
         origin: the path.
         fingerprint: SHA-256 of the file, without the one that it holds of itself.
 
@@ -101,12 +103,19 @@ class OnnxModel:
         try:
             held = json.loads(held)
             self.num_classes = _integer(held["num_classes"])
-            self.activation = held["activation"]
+            # Files of before named the activation in place of what it is for.
+            overlap = held.get("activation") == "sigmoid" and self.num_classes > 1
+            self.masks = held.get("masks", "overlapping" if overlap else "exclusive")
+            labels = label_count(self.num_classes, self.masks) - 1 or 1
+            names = held.get("class_names", default_names(labels))
+            self.class_names = tuple(map(str, names))
+            self.mirror_axes = tuple(held.get("mirror_axes", (1, 2)))
             self.input_range = _range(held["input_range"])
             window = held.get("window")
-            self.window = None if window is None else _range(window)
-            if self.activation not in ("sigmoid", "softmax"):
-                raise ValueError(f"activation={self.activation!r}")
+            if self.masks not in MASKS or len(self.class_names) != labels:
+                raise ValueError(f"masks={self.masks!r}, class_names={names!r}")
+            if not set(self.mirror_axes) <= {1, 2}:
+                raise ValueError(f"mirror_axes={self.mirror_axes!r}")
             (self._input,) = self._session.get_inputs()
             self.input_shape = tuple(
                 side if isinstance(side, int) else None for side in self._input.shape
@@ -123,6 +132,12 @@ class OnnxModel:
             raise ValueError(
                 f"Cannot load {path}; what it says of its model was altered: {error!r}"
             ) from None
+        if window is not None:
+            raise ValueError(
+                f"Expected a model of CT that takes HU. Received: {path}, which an "
+                "older version exported and which takes 8-bit grey values. Export its "
+                "model anew."
+            )
         if not sealed and "sealed" in held:
             raise ValueError(f"Cannot load {path}; its end was cut off or altered.")
         if not sealed:

@@ -5,6 +5,7 @@ import numpy as np
 from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
+from keras_pamunet.data.targets import default_names
 from keras_pamunet.drawing import own_range
 from keras_pamunet.models import Segmenter
 
@@ -27,7 +28,7 @@ class PredictedMasks:
     """
 
     attention = None
-    window = None
+    masks = "exclusive"
     own_metrics = Segmenter.own_metrics
 
     def __init__(self, root: str | Path, source: Pairs, others: bool = False):
@@ -35,6 +36,7 @@ class PredictedMasks:
         self.origin = str(root)
         self.num_classes = source.num_classes
         self.activation = "sigmoid" if source.num_classes == 1 else "softmax"
+        self.class_names = default_names(max(source.num_classes - 1, 1))
         self._files = files_by_stem(root)
         names = {to_nfc(name) for name in source.names}
         missing = sorted(names - self._files.keys())

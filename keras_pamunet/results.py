@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ COLUMNS = (
     "kind",
     "object",
     "label",
+    "class",
     "size",
     "percent",
     "x",
@@ -31,6 +32,7 @@ COLUMNS = (
 def to_record(
     shape: tuple[int, ...],
     objects: Iterable[SegmentedObject],
+    class_names: Sequence[str],
     voxel_ml: float | None = None,
 ) -> dict[str, Any]:
     """What was found in an image or a volume, for a JSON file.
@@ -38,11 +40,13 @@ def to_record(
     Args:
         shape: number of rows and columns, and of slices if it is a volume.
         objects: what was found.
+        class_names: of the labels 1, 2, ...
         voxel_ml: volume of a voxel in ml.
     """
     return {
         "shape": list(shape),
         "voxel_ml": voxel_ml,
+        "class_names": list(class_names),
         "objects": [
             [x.label, x.size, *x.box, *x.slices, round(x.mean_probability, 6)]
             for x in objects
@@ -63,6 +67,15 @@ def is_record(record: Any) -> bool:
         and all(_numbers(row) and len(row) == 9 for row in objects)
         and "voxel_ml" in record
         and (record["voxel_ml"] is None or _numbers([record["voxel_ml"]]))
+        and _are_names(record.get("class_names"), objects)
+    )
+
+
+def _are_names(names, objects):
+    return (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and all(row[0] in range(1, len(names) + 1) for row in objects)
     )
 
 
@@ -86,6 +99,7 @@ def rows_of(mask: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns:
         Dictionaries of `COLUMNS`. The row of the image has the number of objects as
         `object` and the sum of their sizes; the probability is the mean over them.
+        What belongs to several classes that overlap counts for each.
     """
     pixels = math.prod(record["shape"])
     is_volume = len(record["shape"]) == 3
@@ -94,6 +108,7 @@ def rows_of(mask: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         label, voxels, x, y, width, height, first, last, probability = values
         size, weighted = size + voxels, weighted + voxels * probability
         row = {"mask": mask, "kind": "object", "object": number, "label": label}
+        row["class"] = record["class_names"][int(label) - 1]
         row |= _sizes(voxels, pixels, record)
         row |= {"x": x, "y": y, "width": width, "height": height}
         row["mean_probability"] = round(probability, 4)

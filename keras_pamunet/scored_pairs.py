@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_pamunet import hub
-from keras_pamunet.data import MaskFolder, is_volumes, open_source, open_splits
+from keras_pamunet.data import MaskFolder, open_source, open_splits
 from keras_pamunet.data.image_file import is_image
 from keras_pamunet.data.pairs import Pairs, some
+from keras_pamunet.data.targets import label_count
+from keras_pamunet.data.windows import takes_hu
 from keras_pamunet.files import is_split
 from keras_pamunet.run_folder import read_config, run_of
 
@@ -77,18 +79,16 @@ def open_pairs(
     return part, [source.subset(names) for source in sources]
 
 
-def check_window(model: Any, source: Any) -> None:
-    """Makes sure that a model sees the window of HU that it was trained with.
+def check_kind(model: Any, source: Any) -> None:
+    """Makes sure that a model of pictures gets no CT in HU.
 
     Raises:
-        ValueError: if the slices of a CT have another one.
+        ValueError: if it does.
     """
-    if source.window is not None and source.window != model.window:
+    if source.in_hu and not takes_hu(model.input_range):
         raise ValueError(
-            f"Expected images like those that {model.origin} was trained on: its window"
-            f" of HU is {model.window}. Received: CT slices in the window "
-            f"{source.window}. A model of photographs, or of a version that kept no "
-            "window, must be trained on CT anew."
+            f"Expected a model of CT, whose input_range is a window of HU. Received: "
+            f"{model.origin}, for values of {model.input_range}"
         )
 
 
@@ -107,8 +107,8 @@ def _is_of(run, data):
 
 def _open_sources(models, data, num_classes):
     """The data as each model takes them. Those that take the same share a source."""
-    if len({model.num_classes for model in models}) > 1:
-        classes = (f"{x.origin} has {x.num_classes}" for x in models)
+    if len({(model.num_classes, model.masks) for model in models}) > 1:
+        classes = (f"{x.origin} has {x.num_classes} {x.masks}" for x in models)
         raise ValueError(
             "Expected models of one number of classes, or their scores say nothing "
             f"about each other. Received: {', '.join(classes)}"
@@ -117,14 +117,10 @@ def _open_sources(models, data, num_classes):
         if _is_folder_of_masks(data):
             return [MaskFolder(data, num_classes)]
         return [open_source(data, num_classes)]
-    opened, sources = {}, []
+    source = open_source(data, label_count(models[0].num_classes, models[0].masks))
     for model in models:
-        window = model.window if is_volumes(data) else None
-        if window not in opened:
-            opened[window] = open_source(data, model.num_classes, window)
-        check_window(model, opened[window])
-        sources.append(opened[window])
-    return sources
+        check_kind(model, source)
+    return [source for _ in models]
 
 
 def _is_folder_of_masks(data):
@@ -137,8 +133,7 @@ def _is_folder_of_masks(data):
 
 
 def _names_of_split(source, data, split, part, seed):
-    window = source.window if is_volumes(data) else None
-    parts = open_splits(data, split, source.num_classes, seed, window)
+    parts = open_splits(data, split, source.num_classes, seed)
     if part == ALL:
         return [*chain(*(pairs.names for pairs in parts.values()))]
     if part not in parts:

@@ -88,7 +88,7 @@ def score(
             f"Received: {num_classes}"
         )
     part, sources = open_pairs(scored, data, split, part, seed, num_classes or 1)
-    if masks and sources[0].window is not None:
+    if masks and sources[0].in_hu:
         raise _unfit("volumes as the data")
     full_size = full_size or not networks
     if not full_size and (masks or len(set(sizes)) > 1):
@@ -101,7 +101,7 @@ def score(
     if full_size:
         pairs = sources
     else:
-        # Models of one size and window share what is read.
+        # Models share what is read.
         cached = {id(x): Cache(x, sizes[0]) for x in sources}
         pairs = [cached[id(x)] for x in sources]
     for path in masks:

@@ -4,6 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_pamunet.data.targets import is_class
 from keras_pamunet.drawing import outline, to_rgb
 from keras_pamunet.segmented_object import SegmentedObject
 
@@ -15,10 +16,13 @@ class Segmentation:
     Args:
         image: raw values, `(height, width, channels)`.
         mask: labels, `(height, width)` uint8: 0 the background, 1 an object, or the
-            classes.
+            classes. Of classes that overlap it has the last.
+        layers: labels of the same shape, one array for all classes, or one for each
+            that may overlap others.
         probabilities: `(height, width, num_classes)` float32.
-        objects: the connected objects, the largest first.
+        objects: the connected objects, of each layer the largest first.
         input_range: `(lowest, highest)` value that the model takes, to show the image.
+        class_names: names of the labels 1, 2, ...
 
     Example:
 
@@ -29,13 +33,22 @@ class Segmentation:
 
     image: np.ndarray
     mask: np.ndarray
+    layers: list[np.ndarray]
     probabilities: np.ndarray
     objects: list[SegmentedObject]
     input_range: tuple[float, float]
+    class_names: tuple[str, ...]
 
     def overlay(self) -> np.ndarray:
         """The image with the objects' outlines, `(height, width, 3)` uint8."""
         return outline(to_rgb(self.image, self.input_range), self.mask)
+
+    def class_masks(self) -> dict[str, np.ndarray]:
+        """For each class where it is, `(height, width)` boolean."""
+        return {
+            name: is_class(self.layers, label)
+            for label, name in enumerate(self.class_names, 1)
+        }
 
     def __repr__(self) -> str:
         height, width = self.mask.shape

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.data import open_splits
+from keras_pamunet.data.targets import label_count
 from keras_pamunet.files import (
     locked,
     plain,
@@ -146,6 +147,7 @@ def tune(
     batch_size: int | None = None,
     seed: int = 0,
     progress: bool = True,
+    window: str | tuple[float, float] | None = None,
     **model_arguments: Any,
 ) -> list[dict[str, Any]]:
     """Searches the hyperparameters that give the best Dice on the validation pairs.
@@ -174,6 +176,7 @@ def tune(
         batch_size: see `train`.
         seed: of the search, and of each run.
         progress: whether to show progress.
+        window: see `train`.
         **model_arguments: arguments of the network other than `input_shape`, the same
             in all trials.
 
@@ -206,7 +209,7 @@ def tune(
         size = 64 if str(data) == "phantom" else 128
     recipe = find_recipe(recipe, epochs=epochs, batch_size=batch_size)
     SegmenterHyperModel(network, search, **model_arguments)  # Before any data is read.
-    parts = open_splits(data, split, model_arguments.get("num_classes", 1), seed)
+    parts = open_splits(data, split, _labels(model_arguments), seed)
     shape = (size, size, parts["train"].channels)
     hypermodel = SegmenterHyperModel(
         network, search, input_shape=shape, **model_arguments
@@ -222,6 +225,7 @@ def tune(
         "max_macs": max_macs,
         "size": size,
         "seed": seed,
+        "window": window,
         "model": model_arguments,
     }
     arguments = {
@@ -232,6 +236,7 @@ def tune(
         "epochs": epochs,
         "size": size,
         "seed": seed,
+        "window": window,
         "progress": progress,
         **model_arguments,
     }
@@ -270,6 +275,11 @@ def tune(
                 raise
             raise _damaged(output / TRIALS, error) from error
         return _report(rows, runs, settings, output)
+
+
+def _labels(arguments):
+    masks = arguments.get("masks", "exclusive")
+    return label_count(arguments.get("num_classes", 1), masks)
 
 
 def _damaged(folder, error):

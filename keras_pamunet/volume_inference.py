@@ -19,25 +19,24 @@ from keras_pamunet.data.nifti import (
     nifti_stem,
     temporary_file,
 )
+from keras_pamunet.data.targets import flat, is_class, of_objects, to_layers
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.data.windows import apply_window, check_hu, window_limits
+from keras_pamunet.data.windows import check_hu, takes_hu
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.files import make_folder, unwritable, written_aside
-from keras_pamunet.image_inference import PROBABILITIES, mask_paths
+from keras_pamunet.image_inference import CLASSES, PROBABILITIES, mask_paths
 from keras_pamunet.inference import (
-    check_exclusive,
     check_threshold,
     input_size,
-    of_objects,
     predict_batch,
     resize_probabilities,
-    to_labels,
 )
 from keras_pamunet.object_finder import ObjectFinder
 from keras_pamunet.predicted import Predicted
 from keras_pamunet.predictions import Predictions
 from keras_pamunet.progress import track
 from keras_pamunet.results import to_record
+from keras_pamunet.segmented_object import SegmentedObject
 
 PREVIEWS = "previews"
 PREVIEW_SLICES = 8
@@ -46,7 +45,6 @@ PREVIEW_SLICES = 8
 def predict_volume(
     source: str | Path | bytes | nibabel.Nifti1Image,
     model: Any,
-    window: str | tuple[float, float] | None = None,
     batch_size: int = 8,
     flips: bool = True,
     progress: bool = False,
@@ -59,14 +57,10 @@ def predict_volume(
     Args:
         source: a NIfTI file, its content or an image of nibabel, see
             `keras_pamunet.data.Volume`.
-        model: a `PAMUNet` of 1 or 3 channels, an `OnnxModel`, or what
-            `keras_pamunet.models.load_model` takes. Slices are resized to its size, if
+        model: a `Segmenter` of 1 or 3 channels whose `input_range` is a window of HU,
+            an `OnnxModel`, or what `keras_pamunet.models.load_model` takes. Slices are
+            resized to its size, if
             that is fixed, and the probabilities back.
-        window: which HU a model of `input_range` (0, 255) sees: a name in
-            `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to that of
-            the slices it was trained on, `model.window`, and must be given if there
-            is none. Models of another `input_range` take HU as they are, and no
-            window.
         batch_size: slices predicted at once.
         flips: see `keras_pamunet.inference.segment`.
         progress: whether to show a progress bar.
@@ -79,7 +73,7 @@ def predict_volume(
         FileNotFoundError: if there is no such file.
         ValueError: if the source is no volume, damaged or not in HU (see
             `keras_pamunet.data.windows.check_hu`), or the model takes another number of
-            channels or another window.
+            channels, or values of pictures.
 
     Example:
 
@@ -88,9 +82,9 @@ def predict_volume(
     >>> mask.to_filename("mask.nii.gz")
     """
     model = _load(model)
-    limits = _limits(model, window)
-    volume = _open(source, model, limits)
-    found = _predict(volume, model, limits, batch_size, flips, progress)
+    _check_takes_ct(model)
+    volume = _open(source, model)
+    found = _predict(volume, model, batch_size, flips, progress)
     return volume.to_nifti(found.labels)
 
 
@@ -100,9 +94,9 @@ def predict_volumes(
     output: str | Path,
     *,
     recursive: bool = False,
-    window: str | tuple[float, float] | None = None,
     preview: bool = True,
     probabilities: bool = False,
+    class_masks: bool = False,
     threshold: float = 0.5,
     min_volume: float = 0.0,
     flips: bool = True,
@@ -125,11 +119,12 @@ def predict_volumes(
             `keras_pamunet.results.COLUMNS`.
         recursive: whether to look into the folders of folders, too. Their masks lie
             in folders of the same names.
-        window: see `predict_volume`.
         preview: whether to write `previews/<name>.png`, too: some slices of each
             volume with the mask and its outline.
         probabilities: whether to write `probabilities/<name>`, too: of each voxel the
             probability that it belongs to an object, as 16 bits with a scaling.
+        class_masks: whether to write `classes/<class>/<name>`, too: a mask of 0 and 1
+            for each class. Of overlapping classes it alone tells all.
         threshold: see `keras_pamunet.inference.segment`.
         min_volume: ml. Smaller objects are left out.
         flips: see `keras_pamunet.inference.segment`.
@@ -149,13 +144,13 @@ def predict_volumes(
             origin is there, or as `predict_volume` does.
     """
     model = _load(model)
-    limits = _limits(model, window)
+    _check_takes_ct(model)
     check_threshold(model, threshold)
     folder, masks = mask_paths(inputs, Path(output), recursive, (".nii", ".nii.gz"))
     make_folder(folder)
-    settings = {"flips": flips, "window": limits, "threshold": threshold}
+    settings = {"flips": flips, "threshold": threshold}
     predictions = Predictions(folder, model, {**settings, "min_volume": min_volume})
-    previews, maps = {}, {}
+    previews, maps, classes = {}, {}, {}
     for mask in masks:
         name = mask.relative_to(folder)
         if preview:
@@ -164,8 +159,11 @@ def predict_volumes(
             )
         if probabilities:
             maps[mask] = folder / PROBABILITIES / name
+        if class_masks:
+            classes[mask] = [folder / CLASSES / x / name for x in model.class_names]
     extras = {
         mask: [kind[mask] for kind in (previews, maps) if mask in kind]
+        + classes.get(mask, [])
         for mask in masks
     }
     kept = set(predictions.plan(masks, overwrite, extras))
@@ -175,12 +173,11 @@ def predict_volumes(
             if mask in kept:
                 continue
             try:
-                volume = _open(path, model, limits)
+                volume = _open(path, model)
                 voxel_ml = math.prod(volume.spacing) / 1000
                 found = _predict(
                     volume,
                     model,
-                    limits,
                     batch_size,
                     flips,
                     progress,
@@ -195,16 +192,19 @@ def predict_volumes(
             predictions.confirm(mask)
             # Before the mask, which says that all is done.
             if preview:
-                picture = _preview(volume, found.labels, limits or model.input_range)
+                picture = _preview(volume, found.labels, model.input_range)
                 write_picture(picture, previews[mask])
             if probabilities:
                 maps[mask].parent.mkdir(parents=True, exist_ok=True)
                 _write(volume.to_probabilities(found.probabilities), maps[mask])
+            for label, path in enumerate(classes.get(mask, ()), 1):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(volume.to_nifti(found.of_class(label)), path)
             mask.parent.mkdir(parents=True, exist_ok=True)
             _write(volume.to_nifti(found.labels), mask)
             shape = found.labels.shape
             shape = (*shape[1:], shape[0])
-            results[mask] = to_record(shape, found.finder.objects(), voxel_ml)
+            results[mask] = to_record(shape, found.objects, model.class_names, voxel_ml)
     finally:
         predictions.add(results)
     if problems:
@@ -229,43 +229,23 @@ def _load(model):
     return load_model(model)
 
 
-def _limits(model, window):
-    """Lowest and highest HU that become 0 and 255, or None for a model of HU."""
-    check_exclusive(model)
+def _check_takes_ct(model):
     if model.input_shape[-1] not in (1, 3):
         raise ValueError(
             "Expected a model of 1 or 3 channels for CT. Received: one of "
             f"{model.input_shape[-1]} channels"
         )
-    given = None if window is None else window_limits(window)
-    if tuple(model.input_range) != (0, 255):
-        if given is not None:
-            raise ValueError(
-                "Expected no window for a model that takes HU from "
-                f"{model.input_range}. Received: window={window!r}"
-            )
-        return None
-    if model.window is None:
-        if given is None:
-            raise ValueError(
-                "Expected a model that was trained on slices of CT volumes. Received: "
-                "one that keeps no window of HU. If it was trained on grey values of a "
-                "window, name that: --window liver, or window='liver'."
-            )
-        return given
-    own = window_limits(model.window)
-    if given not in (None, own):
+    if not takes_hu(model.input_range):
         raise ValueError(
-            f"Expected the window {own} HU that the model was trained with. Received: "
-            f"window={window!r}"
+            "Expected a model of CT, whose input_range is a window of HU. Received: "
+            f"{model.origin}, for values of {tuple(model.input_range)}"
         )
-    return own
 
 
-def _open(source, model, limits):
-    """The volume, in HU if the model sees HU."""
+def _open(source, model):
+    """The volume, in HU if the model takes values below 0."""
     volume = Volume(source)
-    if limits is not None or model.input_range[0] < 0:
+    if model.input_range[0] < 0:
         check_hu(volume)
     return volume
 
@@ -287,14 +267,21 @@ class _Found:
     """What was found in a volume, in the order `(slices, rows, columns)`."""
 
     labels: np.ndarray
+    layers: list[np.ndarray]
     probabilities: np.ndarray | None
-    finder: ObjectFinder
+    objects: list[SegmentedObject]
+
+    def of_class(self, label: int) -> np.ndarray:
+        """0 and 1, in a temporary file."""
+        where, _ = _mapped(self.labels.shape, "uint8")
+        for z in range(len(where)):
+            where[z] = is_class([layer[z] for layer in self.layers], label)
+        return where
 
 
 def _predict(
     volume,
     model,
-    limits,
     batch_size,
     flips,
     progress,
@@ -307,11 +294,15 @@ def _predict(
     size = input_size(model, rows_columns)
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
-    labels, let_go_labels = _mapped(volume.shape[::-1], "uint8")
-    maps, let_go_maps = None, None
+    count = model.num_classes if model.masks == "overlapping" else 1
+    layers, mappings = zip(
+        *(_mapped(volume.shape[::-1], "uint8") for _ in range(count))
+    )
+    maps = None
     if with_probabilities:
-        maps, let_go_maps = _mapped(volume.shape[::-1], "uint16")
-    finder, done = ObjectFinder(min_size), 0
+        maps, mapping = _mapped(volume.shape[::-1], "uint16")
+        mappings += (mapping,)
+    finders, done = [ObjectFinder(min_size) for _ in layers], 0
     for start in track(
         range(0, len(volume), batch_size),
         escape(_printable(Path(volume.name).name)),
@@ -321,7 +312,7 @@ def _predict(
         start = min(start, len(volume) - batch_size)
         images = np.stack(
             [
-                resize_image(_grey(volume, z, limits), size).repeat(channels, -1)
+                resize_image(_pixels(volume, z), size).repeat(channels, -1)
                 for z in range(start, start + batch_size)
             ]
         )
@@ -330,18 +321,26 @@ def _predict(
             if z < done:
                 continue
             found = resize_probabilities(found, rows_columns)
-            labels[z] = to_labels(found, model.activation, threshold)
-            finder.add(labels[z], found.max(axis=-1))
+            each = to_layers(found, model.masks, threshold)
+            for layer, finder, (labels, own) in zip(layers, finders, each):
+                layer[z] = labels
+                finder.add(labels, own)
             if with_probabilities:
-                maps[z] = np.rint(65535 * of_objects(found, model.activation))
+                maps[z] = np.rint(65535 * of_objects(found, model.masks))
         done = start + batch_size
-        let_go(let_go_labels)
-        let_go(let_go_maps)
+        for mapping in mappings:
+            let_go(mapping)
     if min_size > 0:
+        for layer, finder in zip(layers, finders):
+            for z in range(len(volume)):
+                layer[z] = finder.clean(z, layer[z])
+    labels = layers[0]
+    if len(layers) > 1:
+        labels, _ = _mapped(volume.shape[::-1], "uint8")
         for z in range(len(volume)):
-            labels[z] = finder.clean(z, labels[z])
-        let_go(let_go_labels)
-    return _Found(labels, maps, finder)
+            labels[z] = flat([layer[z] for layer in layers])
+    objects = [x for finder in finders for x in finder.objects()]
+    return _Found(labels, layers, maps, objects)
 
 
 def _mapped(shape, dtype):
@@ -355,13 +354,12 @@ def _mapped(shape, dtype):
     return np.ndarray(shape, dtype, mapping), mapping
 
 
-def _grey(volume, z, limits):
-    """A slice `(rows, columns, 1)`, as 8-bit grey values or as HU without limits."""
-    hu = volume.slice(z)[..., np.newaxis]
-    return hu.astype("float32") if limits is None else apply_window(hu, limits)
+def _pixels(volume, z):
+    """A slice `(rows, columns, 1)` as it is, in HU."""
+    return volume.slice(z)[..., np.newaxis].astype("float32")
 
 
-def _preview(volume, labels, limits):
+def _preview(volume, labels, input_range):
     """A contact sheet of slices, spread over those with a mask or else over all."""
     found = np.flatnonzero(labels.any(axis=(1, 2)))
     choice = found if found.size else np.arange(len(volume))
@@ -369,7 +367,7 @@ def _preview(volume, labels, limits):
     panels = [
         (
             f"slice {z + 1} of {len(volume)}",
-            to_rgb(_grey(volume, z, None), limits),
+            to_rgb(_pixels(volume, z), input_range),
             labels[z],
         )
         for z in choice[picks.astype(int)]

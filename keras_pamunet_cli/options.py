@@ -46,10 +46,13 @@ Split = Annotated[
 Classes = Annotated[
     int, typer.Option(help="Above 1, masks hold labels, 0 the background.", min=1)
 ]
-WINDOW_HELP = (
-    "HU of CT volumes that become grey values: liver, soft_tissue, lung, bone or "
-    "-200,250."
-)
+Window = Annotated[
+    str | None,
+    typer.Option(
+        help="Of CT, the HU that the network looks at: liver, soft_tissue, lung, bone "
+        "or -200,250. Default: as --weights, or liver."
+    ),
+]
 MODEL_HELP = "A run folder, a .keras file or the name of a preset."
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
@@ -62,7 +65,8 @@ EncoderWeights = Annotated[
     str | None, typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2.")
 ]
 InputRange = Annotated[
-    tuple[float, float], typer.Option(help="Lowest and highest pixel value.")
+    tuple[float, float] | None,
+    typer.Option(help="Lowest and highest pixel value. Default: 0 255."),
 ]
 Size = Annotated[
     int | None,

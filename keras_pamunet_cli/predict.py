@@ -11,11 +11,9 @@ from rich.table import Table
 from keras_pamunet_cli.entry import call, do_without_keras
 from keras_pamunet_cli.options import (
     MODEL_HELP,
-    WINDOW_HELP,
     Device,
     Flips,
     Quiet,
-    window_of,
 )
 from keras_pamunet_cli.screen import bold, print_table
 
@@ -56,9 +54,15 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write them, too, with 16 bits.")
     ] = False,
+    class_masks: Annotated[
+        bool, typer.Option("--class-masks", help="Write a mask for each class, too.")
+    ] = False,
     threshold: Annotated[
         float,
-        typer.Option(help="Lowest probability of an object, of one kind of objects."),
+        typer.Option(
+            help="Lowest probability of an object; of classes that exclude each other "
+            "the likeliest is taken."
+        ),
     ] = 0.5,
     min_area: Annotated[
         int, typer.Option(help="Leave out smaller objects. Pixels; images only.", min=0)
@@ -66,10 +70,6 @@ def predict(
     min_volume: Annotated[
         float, typer.Option(help="Leave out smaller objects. ml; volumes only.", min=0)
     ] = 0,
-    window: Annotated[
-        str | None,
-        typer.Option(help=f"{WINDOW_HELP} Default: the model's own."),
-    ] = None,
     flips: Flips = True,
     batch_size: Annotated[
         int, typer.Option(help="Images or slices at once.", min=1)
@@ -93,10 +93,11 @@ def predict(
 
         # Before the model is loaded.
         is_volumes = any(map(is_nifti, find_files(paths, recursive).values()))
-        _check_options(is_volumes, window, min_area, min_volume)
+        _check_options(is_volumes, min_area, min_volume)
         options = {
             "recursive": recursive,
             "probabilities": probabilities,
+            "class_masks": class_masks,
             "threshold": threshold,
             "flips": flips,
             "batch_size": batch_size,
@@ -112,7 +113,6 @@ def predict(
                     network,
                     paths,
                     folder,
-                    window=window_of(window),
                     preview=overlay,
                     min_volume=min_volume,
                     **options,
@@ -158,13 +158,11 @@ def _beside(paths):
     return path.with_name(f"{stem}_predicted")
 
 
-def _check_options(is_volumes, window, min_area, min_volume):
+def _check_options(is_volumes, min_area, min_volume):
     if is_volumes and min_area:
         raise ValueError("Expected --min-volume for volumes. Received: --min-area")
-    if not is_volumes and (window or min_volume):
-        raise ValueError(
-            "Expected NIfTI volumes for --window and --min-volume. Received: images"
-        )
+    if not is_volumes and min_volume:
+        raise ValueError("Expected NIfTI volumes for --min-volume. Received: images")
 
 
 def _on_device(name):
@@ -220,6 +218,6 @@ def _show(predicted):
             "input by the same model (--overwrite makes them anew)"
         )
     typer.echo(f"{len(predicted.written)} new mask(s) in {bold(predicted.folder)}")
-    for name in ("overlays", "previews", "probabilities", "results.csv"):
+    for name in ("overlays", "previews", "probabilities", "classes", "results.csv"):
         if (predicted.folder / name).exists():
             typer.echo(f"  {predicted.folder / name}")

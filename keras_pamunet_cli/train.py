@@ -9,18 +9,18 @@ import typer
 from keras_pamunet_cli.entry import call
 from keras_pamunet_cli.options import (
     MODEL_HELP,
-    WINDOW_HELP,
     Attention,
     BatchSize,
-    Classes,
     Data,
     EncoderWeights,
+    InputRange,
     Network,
     Quiet,
     Recipe,
     Seed,
     Split,
     TrainingSize,
+    Window,
     window_of,
 )
 from keras_pamunet_cli.screen import show_comparison, show_scores
@@ -64,14 +64,28 @@ def train(
             help="Above 1, attention to averages of squares. Default: 1.", min=1
         ),
     ] = None,
-    input_range: Annotated[
-        tuple[float, float] | None,
-        typer.Option(help="Lowest and highest pixel value. Default: 0 255."),
+    input_range: InputRange = None,
+    window: Window = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, masks hold labels, 0 the background, which counts as a "
+            "class. Default: as --weights, or 1.",
+            min=1,
+        ),
     ] = None,
-    window: Annotated[
-        str | None, typer.Option(help=f"{WINDOW_HELP} Default: liver.")
+    overlapping: Annotated[
+        bool,
+        typer.Option(
+            "--overlapping",
+            help="What has a label belongs to the classes before it, too, as a tumour "
+            "(2) to its liver (1). The background is no class then.",
+        ),
+    ] = False,
+    class_names: Annotated[
+        str | None,
+        typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
     ] = None,
-    num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -94,7 +108,6 @@ def train(
             progress=not quiet,
             weights=weights,
             window=window_of(window),
-            num_classes=num_classes,
             **given,
         )
 
@@ -105,6 +118,9 @@ def train(
         "expansion": expansion,
         "key_stride": key_stride,
         "input_range": input_range,
+        "num_classes": num_classes,
+        "masks": "overlapping" if overlapping else None,
+        "class_names": class_names and class_names.split(","),
     }
     given = {name: value for name, value in options.items() if value is not None}
     if attention is not None:

@@ -19,6 +19,8 @@ from keras_pamunet_cli.options import (
     Split,
     TrainingSize,
     Tuner,
+    Window,
+    window_of,
 )
 from keras_pamunet_cli.screen import bold, figure, print_table
 
@@ -54,7 +56,8 @@ def tune(
             help="Above 1, attention to averages of squares. Default: 1.", min=1
         ),
     ] = None,
-    input_range: InputRange = (0, 255),
+    input_range: InputRange = None,
+    window: Window = None,
     num_classes: Classes = 1,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -79,12 +82,13 @@ def tune(
             seed=seed,
             progress=not quiet,
             encoder_weights=encoder_weights,
-            input_range=input_range,
+            window=window_of(window),
             num_classes=num_classes,
             **given,
         )
 
-    given = {} if key_stride is None else {"key_stride": key_stride}
+    options = {"key_stride": key_stride, "input_range": input_range}
+    given = {name: value for name, value in options.items() if value is not None}
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
     rows = call(
         run,

@@ -52,6 +52,7 @@ def gradients(function, *arrays):
 
 def write_lits(root, cases=("0", "10"), shape=(12, 10, 3)):
     """Writes small volumes with labels as LiTS names them; returns their arrays."""
+    root.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     affine = np.diag([-0.8, -0.8, 2, 1])
     arrays = {}

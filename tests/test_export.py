@@ -111,15 +111,18 @@ def test_fixed_size(rng, tmp_path):
     ours = make(
         (33, 40, 1),
         num_classes=3,
-        activation="softmax",
         attention="self",
         input_range=(-200, 250),
+        class_names=("liver", "tumour"),
+        mirror_axes=(2,),
     )
     path = tmp_path / "fixed.onnx"
     export.export(ours, path, batch_size=2, progress=False)
     theirs = OnnxModel(path)
     assert theirs.input_shape == (2, 33, 40, 1)
-    assert (theirs.num_classes, theirs.activation) == (3, "softmax")
+    assert (theirs.num_classes, theirs.masks) == (3, "exclusive")
+    assert theirs.class_names == ours.class_names
+    assert theirs.mirror_axes == ours.mirror_axes == (2,)
     assert theirs.input_range == (-200, 250)
     images = rng.uniform(-300, 300, (5, 33, 40, 1)).astype("float32")
     np.testing.assert_allclose(
@@ -274,13 +277,14 @@ def rewritten(exported, path, metadata):
         {"num_classes": True},
         {"num_classes": 10**9},
         {"num_classes": "1"},
-        {"activation": "relu"},
-        {"activation": ["sigmoid"]},
+        {"masks": "both"},
+        {"masks": ["exclusive"]},
+        {"class_names": ["a", "b"]},
+        {"class_names": 5},
+        {"mirror_axes": [3]},
         {"input_range": [1, 0]},
         {"input_range": ["a", "b"]},
         {"input_range": [0, float("nan")]},
-        {"window": [1]},
-        {"window": 5},
     ],
 )
 def test_altered_metadata(tmp_path, exported, metadata):
@@ -290,9 +294,10 @@ def test_altered_metadata(tmp_path, exported, metadata):
 
 
 def test_window_of_the_file(tmp_path, exported):
-    assert OnnxModel(exported[0]).window is None
+    """Of an older version: its file takes grey values, and not HU."""
     path = rewritten(exported, tmp_path / "a.onnx", {"window": [-200, 250]})
-    assert OnnxModel(path).window == (-200, 250)
+    with pytest.raises(ValueError, match="8-bit grey values. Export"):
+        OnnxModel(path)
 
 
 def test_another_program_wrote_it(tmp_path, exported):
@@ -324,7 +329,9 @@ def test_file_of_before(tmp_path, exported):
     graph = onnx.load(exported[0])
     (text,) = [x.value for x in graph.metadata_props if x.key == METADATA]
     held = json.loads(text)
-    del graph.metadata_props[:], held["sealed"], held["window"]
+    del graph.metadata_props[:], held["sealed"], held["masks"]
+    del held["class_names"], held["mirror_axes"]
+    held |= {"activation": "sigmoid", "window": None}
     onnx.helper.set_model_props(graph, {METADATA: json.dumps(held)})
     onnx.save(graph, tmp_path / "old.onnx")
     with pytest.warns(UserWarning, match="old.onnx was exported before"):

@@ -25,19 +25,19 @@ class Brightness:
     """A model without Keras that takes brightness for probability."""
 
     input_range = (0, 255)
-    window = None
+    masks, mirror_axes = "exclusive", (1, 2)
     origin = fingerprint = "brightness"
 
-    def __init__(self, size=32, activation="sigmoid"):
+    def __init__(self, size=32, num_classes=1):
         self.input_shape = (None, size, size, 3)
-        self.activation = activation
-        self.num_classes = 1 if activation == "sigmoid" else 3
+        self.num_classes = num_classes
+        self.class_names = ("object",) if num_classes == 1 else ("grey", "bright")
         self.batches = []
 
     def predict_on_batch(self, images):
         self.batches.append(len(images))
         grey = images.astype("float32").mean(axis=-1, keepdims=True) / 255
-        if self.activation == "sigmoid":
+        if self.num_classes == 1:
             return grey
         other = 1 - grey
         return np.concatenate([0.7 * other, 0.3 * other, grey], axis=-1)
@@ -86,13 +86,13 @@ def test_thresholds(images, tmp_path, threshold):
         with pytest.raises(ValueError, match="a threshold between 0 and 1"):
             call(Brightness(), images, *arguments, threshold=threshold)
     with pytest.raises(ValueError, match="classes exclude each other"):
-        segment(Brightness(activation="softmax"), images, threshold=0.4)
+        segment(Brightness(num_classes=3), images, threshold=0.4)
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-def test_files_and_numbers(folder, images, tmp_path, activation):
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_files_and_numbers(folder, images, tmp_path, num_classes):
     """The folder says what `segment` says."""
-    model = Brightness(activation=activation)
+    model = Brightness(num_classes=num_classes)
     options = {"probabilities": True, "min_area": 3, "progress": False}
     done = predict_images(model, images, tmp_path / "m", **options)
     assert len(done.written) == 12 and not done.kept
@@ -103,15 +103,15 @@ def test_files_and_numbers(folder, images, tmp_path, activation):
         found = segment(model, image, min_area=3)
         with Image.open(path) as picture:
             mask = np.asarray(picture)
-            if activation == "softmax":
+            if num_classes == 3:
                 colours = np.asarray(picture.convert("RGB"))
                 np.testing.assert_array_equal(colours, COLOURS[found.mask])
-        bright = 255 if activation == "sigmoid" else 1
+        bright = 255 if num_classes == 1 else 1
         np.testing.assert_array_equal(mask, bright * found.mask)
         overlay = np.asarray(Image.open(tmp_path / "m/overlays" / path.name))
         np.testing.assert_array_equal(overlay, found.overlay())
         share = np.asarray(Image.open(tmp_path / "m/probabilities" / path.name))
-        objects = found.probabilities[..., -1 if activation == "sigmoid" else 1 :]
+        objects = found.probabilities[..., -1 if num_classes == 1 else 1 :]
         assert share.dtype == np.uint16
         np.testing.assert_allclose(share / 65535, objects.sum(-1), atol=2e-5)
         total, *own = [row for row in rows if row["mask"] == path.name]

@@ -20,9 +20,9 @@ class Threshold:
 
     input_shape = (None, 32, 32, 3)
     input_range = (0, 255)
-    activation = "sigmoid"
+    masks, mirror_axes = "exclusive", (1, 2)
     num_classes = 1
-    window = None
+    class_names = ("object",)
 
     def __init__(self, value):
         self.value = value

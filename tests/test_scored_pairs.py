@@ -4,7 +4,6 @@ import json
 import shutil
 
 import keras
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -138,22 +137,22 @@ def test_several_models(folder, run_of_folder, model):
     with pytest.warns(UserWarning, match="preset was trained on 1 of these 1 pairs"):
         open_pairs(models, folder)
     classes = PAMUNet((32, 32, 3), expansion=1, attention=None, num_classes=3)
-    with pytest.raises(ValueError, match="a model in memory has 1, .* has 3"):
+    with pytest.raises(ValueError, match="a model in memory has 1 exclusive, .* has 3"):
         open_pairs({**models, "labels": classes}, folder)
 
 
-def test_models_of_several_windows(tmp_path):
+def test_models_of_ct(tmp_path):
+    """Each has its own window; one of photographs is refused."""
     write_lits(tmp_path)
-    options = {"expansion": 1, "attention": None}
     models = {
-        str(window): PAMUNet((32, 32, 1), window=window, **options)
+        str(window): PAMUNet((32, 32, 1), 1, 1, None, input_range=window)
         for window in ((-200, 250), (-1000, 0))
     }
     part, pairs = open_pairs(models, tmp_path)
     assert part == "all" and pairs[0].names == pairs[1].names
-    assert [source.window for source in pairs] == [(-200, 250), (-1000, 0)]
-    assert (pairs[0][0][0] != pairs[1][0][0]).any()
-    np.testing.assert_array_equal(pairs[0][0][1], pairs[1][0][1])
+    photographs = {"photos": PAMUNet((32, 32, 1), 1, 1, None)}
+    with pytest.raises(ValueError, match=r"model of CT.*values of \(0, 255\)"):
+        open_pairs(photographs, tmp_path)
 
 
 def test_masks_without_images(folder):

@@ -129,7 +129,7 @@ def test_labels_in_the_table(tmp_path, rng):
 
 def test_slices_are_drawn_by_volume(tmp_path):
     write_lits(tmp_path, cases=("0", "10", "11"))
-    options = {"window": (-200, 250), "expansion": 1, "attention": None}
+    options = {"input_range": (-200, 250), "expansion": 1, "attention": None}
     path = tmp_path / "liver.keras"
     PAMUNet((32, 32, 1), **options).save(path)
     done = run("--model", path, "--data", tmp_path, "-o", tmp_path / "out", "--quiet")

@@ -27,7 +27,7 @@ from keras_pamunet.inference import fit_image, predict_flips, segment
 from keras_pamunet.models import load_model
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from keras_pamunet_cli import app
-from tests.helpers import EAGER, PAPER, SMALL
+from tests.helpers import EAGER, PAPER, SMALL, write_lits
 
 KILLED = """
 import os, signal, sys
@@ -480,7 +480,8 @@ def test_evaluate_each_class(tmp_path):
     class Livers:
         """Takes tumours for liver, and in the last slice finds one where none is."""
 
-        activation, num_classes, attention = "softmax", 3, None
+        masks, activation, num_classes, attention = "exclusive", "softmax", 3, None
+        class_names, mirror_axes = ("liver", "tumour"), (1, 2)
         input_shape, input_range = (None, 32, 32, 3), (0, 255)
         own_metrics = PAMUNet.own_metrics
 
@@ -547,13 +548,22 @@ def test_deep_images_need_a_range(folder, tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_window_goes_with_the_images(folder, tmp_path):
-    """Of photographs nobody knows a window of HU."""
-    base = PAMUNet((32, 32, 3), expansion=1, attention=None, window=(-200, 250))
-    base.save(tmp_path / "base.keras")
-    arguments = {"weights": tmp_path / "base.keras", "epochs": 1, "progress": False}
-    training.train(folder, tmp_path / "run", recipe=PAPER, **arguments)
-    assert load_model(tmp_path / "run").window is None
+def test_window(tmp_path):
+    """It is the network's range of values, from training to masks in files."""
+    write_lits(tmp_path / "ct", cases=("0", "10", "11"))
+    arguments = {**SMALL, "epochs": 1, "attention": None, "window": "lung"}
+    del arguments["input_range"]
+    training.train(tmp_path / "ct", tmp_path / "run", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.input_range == (-1350, 150) and model.mirror_axes == ()
+    assert model.class_names == ("liver",)
+    with pytest.raises(ValueError, match="which are the same"):
+        training.train(tmp_path / "ct", input_range=(0, 80), window="lung")
+    for arguments in ({"window": (0, 255)}, {"input_range": (0, 255)}):
+        with pytest.raises(ValueError, match="Expected a window of HU"):
+            training.train(tmp_path / "ct", **arguments)
+    with pytest.raises(ValueError, match="for CT volumes only"):
+        training.train("phantom", window="lung")
 
 
 def test_phantoms_have_one_class():
@@ -561,9 +571,48 @@ def test_phantoms_have_one_class():
         training.train("phantom", num_classes=3)
 
 
-def test_labels_exclude_each_other(folder):
-    with pytest.raises(ValueError, match="'softmax'.*activation='sigmoid'"):
-        training.train(folder, num_classes=3, activation="sigmoid")
+def test_overlapping_classes(folder, tmp_path):
+    """A tumour (2) belongs to its liver (1), from training to masks in files."""
+    for path in (folder / "masks").iterdir():
+        liver = np.asarray(Image.open(path)) // 255
+        liver[:, : liver.shape[1] // 2] *= 2
+        Image.fromarray(liver).save(path)
+    arguments = {**SMALL, "epochs": 1, "attention": None, "num_classes": 2}
+    arguments |= {"masks": "overlapping", "class_names": ["liver", "tumour"]}
+    result = training.train(folder, tmp_path / "run", part="train", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.output_shape[-1] == 2 and model.class_names == ("liver", "tumour")
+    liver, tumour = result["summary"]["classes"]
+    assert (liver["class"], liver["name"]) == (1, "liver")
+    assert (tumour["class"], tumour["name"]) == (2, "tumour")
+    image, truth = Folder(folder, num_classes=3)[0]
+    found = segment(model, image, flips=False)
+    probabilities = found.probabilities
+    for index, mask in enumerate(found.class_masks().values()):
+        np.testing.assert_array_equal(mask, probabilities[..., index] > 0.5)
+    expected = np.where(
+        probabilities[..., 1] > 0.5, 2, np.where(probabilities[..., 0] > 0.5, 1, 0)
+    )
+    np.testing.assert_array_equal(found.mask, expected)
+    images = folder / "images"
+    predict_images(
+        model, images, tmp_path / "out", class_masks=True, flips=False, progress=False
+    )
+    for name, mask in found.class_masks().items():
+        path = tmp_path / "out" / "classes" / name / "case 00.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), 255 * mask)
+
+
+def test_classes_of_the_weights(folder, tmp_path):
+    """They are those of the model it starts from, unless others are given."""
+    base = PAMUNet((32, 32, 3), 3, 1, None, class_names=("liver", "tumour"))
+    base.save(tmp_path / "base.keras")
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
+    arguments = {"weights": tmp_path / "base.keras", "epochs": 1, "progress": False}
+    training.train(folder, tmp_path / "run", recipe=PAPER, **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.num_classes == 3 and model.class_names == ("liver", "tumour")
 
 
 @pytest.mark.parametrize("recipe", [EAGER, PAPER])

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, volume_inference
-from keras_pamunet.data import Volume, apply_window
+from keras_pamunet.data import Volume
 from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import is_nifti
 from keras_pamunet.inference import segment
@@ -32,15 +32,15 @@ SHAPE = (12, 10, 5)
 class Brightness:
     """What inference asks of a model; brighter is likelier, more so at the right."""
 
-    def __init__(
-        self, channels=1, activation="sigmoid", input_range=(0, 255), window=None
-    ):
+    class_names, mirror_axes = ("object",), (1, 2)
+
+    def __init__(self, channels=1, num_classes=1, input_range=(-200, 250)):
         self.input_shape = (None, 32, 32, channels)
-        self.activation = activation
+        self.masks, self.num_classes = "exclusive", num_classes
+        if num_classes > 1:
+            self.class_names = ("liver", "tumour")
         self.input_range = input_range
-        self.window = window
-        self.num_classes = 1 if activation == "sigmoid" else 3
-        self.origin = f"brightness of {channels} channels, {activation}"
+        self.origin = f"brightness of {channels} channels, {num_classes}"
         self.fingerprint = f"{self.origin}, {input_range}"
 
     def predict_on_batch(self, images):
@@ -50,7 +50,7 @@ class Brightness:
         grey = (
             grey[..., -1:] * np.linspace(0.8, 1.2, 32, dtype="float32")[:, np.newaxis]
         )
-        if self.activation == "sigmoid":
+        if self.num_classes == 1:
             return grey
         return np.concatenate([0.6 - grey, 0 * grey + 0.3, grey - 0.2], axis=-1)
 
@@ -66,7 +66,7 @@ def predict_volumes(model, inputs, output, preview=False, **options):
 
 @pytest.fixture
 def model():
-    return Brightness(window=(-200, 250))
+    return Brightness()
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def scans(tmp_path, hu):
     return folder
 
 
-def slice_by_slice(model, hu, window=(-200, 250), flips=True):
+def slice_by_slice(model, hu, flips=True):
     """The labels in the order of `hu`, by the way of images."""
-    grey = apply_window(hu, window)[..., np.newaxis]
-    grey = grey.repeat(model.input_shape[-1], -1)
+    images = hu[..., np.newaxis].astype("float32").repeat(model.input_shape[-1], -1)
     slices = [
-        segment(model, grey[:, :, z].swapaxes(0, 1), flips=flips).mask for z in range(5)
+        segment(model, images[:, :, z].swapaxes(0, 1), flips=flips).mask
+        for z in range(5)
     ]
     return np.stack(slices).T
 
@@ -101,7 +101,8 @@ def slice_by_slice(model, hu, window=(-200, 250), flips=True):
 def test_mask_lies_on_its_image():
     image = np.zeros((48, 80, 3), "uint8")
     image[12:36, 20:60] = 255
-    mask = segment(Brightness(3), image, flips=False).mask
+    model = Brightness(3, input_range=(0, 255))
+    mask = segment(model, image, flips=False).mask
     assert mask.shape == (48, 80) and mask[14:34, 23:57].all()
     for outside in (mask[:10], mask[38:], mask[:, :17], mask[:, 63:]):
         assert not outside.any()
@@ -123,53 +124,74 @@ def test_orientations(model, hu, axes, affine):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
 def test_batches(model, hu, batch_size):
     image = nibabel.Nifti1Image(hu, AFFINE)
-    expected = slice_by_slice(model, hu, (-200, 250), False)
+    expected = slice_by_slice(model, hu, False)
     for source in (image, image.to_bytes()):
-        mask = predict_volume(source, model, None, batch_size, flips=False)
+        mask = predict_volume(source, model, batch_size, flips=False)
         np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
 
 
 def test_kinds_of_models(hu):
     image = nibabel.Nifti1Image(hu, AFFINE)
-    colours = Brightness(3, "softmax")
-    mask = np.asarray(predict_volume(image, colours, (-500, 700)).dataobj)
-    expected = slice_by_slice(colours, hu, (-500, 700))
+    colours = Brightness(3, 3, (-500, 700))
+    mask = np.asarray(predict_volume(image, colours).dataobj)
+    expected = slice_by_slice(colours, hu)
     assert len(np.unique(expected)) == 3
     np.testing.assert_array_equal(mask, expected)
-
-    raw = Brightness(input_range=(-200, 250))
-    mask = np.asarray(predict_volume(image, raw).dataobj)
-    slices = [segment(raw, hu[:, :, z].T.astype("float32")).mask for z in range(5)]
-    np.testing.assert_array_equal(mask, np.stack(slices).T)
-    with pytest.raises(ValueError, match=r"no window .*\(-200.*window='liver'"):
-        predict_volume(image, raw, "liver")
     with pytest.raises(ValueError, match="1 or 3 channels.*one of 2 channels"):
         predict_volume(image, Brightness(2))
-
-
-def test_window_of_the_model(hu):
-    """A model meets the grey values that it was trained on, or the user names them."""
-    image = nibabel.Nifti1Image(hu, AFFINE)
-    for own in ((-1350, 150), [-1350.0, 150.0]):
-        model = Brightness(window=own)
-        expected = slice_by_slice(model, hu, (-1350, 150))
-        for window in (None, "lung", (-1350, 150)):
-            mask = predict_volume(image, model, window)
-            np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
-        for window in ("liver", (-1350, 151)):
-            message = r"window \(-1350.*, 150.*\) HU that .*Received: window="
-            with pytest.raises(ValueError, match=message):
-                predict_volume(image, model, window)
     # A preset for photographs, say.
-    model = Brightness()
-    with pytest.raises(ValueError, match="keeps no window of HU.*--window liver"):
-        predict_volume(image, model)
-    mask = predict_volume(image, model, "bone")
-    expected = slice_by_slice(model, hu, (-500, 1300))
-    np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
-    for window in ("brain", (5, 5)):
-        with pytest.raises(ValueError, match="Expected a window, liver, soft"):
-            predict_volume(image, model, window)
+    with pytest.raises(ValueError, match=r"window of HU.*values of \(0, 255\)"):
+        predict_volume(image, Brightness(input_range=(0, 255)))
+
+
+class Overlapping(Brightness):
+    """A tumour (2) is what is brightest in its liver (1)."""
+
+    class_names = ("liver", "tumour")
+
+    def __init__(self):
+        super().__init__()
+        self.masks, self.num_classes = "overlapping", 2
+
+    def predict_on_batch(self, images):
+        grey = Brightness().predict_on_batch(images)
+        return np.concatenate([grey, grey - 0.2], axis=-1)
+
+
+def test_overlapping_classes(tmp_path, hu):
+    """A tumour that is left out leaves its liver behind."""
+    nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
+    found = {}
+    for min_volume in (0, 0.1):
+        out = tmp_path / str(min_volume)
+        predict_volumes(
+            Overlapping(),
+            tmp_path / "ct.nii",
+            out,
+            class_masks=True,
+            min_volume=min_volume,
+        )
+        found[min_volume] = [
+            np.asarray(nibabel.load(out / name / "ct.nii").dataobj)
+            for name in (".", "classes/liver", "classes/tumour")
+        ]
+    labels, liver, tumour = found[0]
+    np.testing.assert_array_equal(liver, slice_by_slice(Brightness(), hu))
+    assert 0 < tumour.sum() < liver.sum() and not tumour[liver == 0].any()
+    np.testing.assert_array_equal(labels, np.where(tumour, 2, liver))
+    voxel_ml = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    for index in (1, 2):
+        # Corners join in a slice, and faces across slices.
+        structure = np.ones((3, 3, 3))
+        structure[..., ::2] = 0
+        structure[1, 1] = 1
+        parts, _ = scipy.ndimage.label(found[0][index], structure)
+        sizes = np.bincount(parts.ravel()) * voxel_ml
+        large = (sizes >= 0.1)[parts] & (parts > 0)
+        assert index == 1 or 0 < large.sum() < tumour.sum()
+        np.testing.assert_array_equal(found[0.1][index], large)
+    labels, liver, tumour = found[0.1]
+    np.testing.assert_array_equal(labels, np.where(tumour, 2, liver))
 
 
 def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
@@ -192,9 +214,9 @@ def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
 def test_network(hu, tmp_path, monkeypatch):
     """One of Keras, from memory and from its file."""
     keras.utils.set_random_seed(0)
-    network = PAMUNet((32, 32, 1), expansion=1)
+    network = PAMUNet((32, 32, 1), expansion=1, input_range=(-200, 250))
     # Pronounced masks: half the pixels, and none of them close to the threshold.
-    slices = apply_window(hu, (-200, 250)).T[..., np.newaxis]
+    slices = hu.T[..., np.newaxis].astype("float32")
     slices = np.stack([resize_image(image, (32, 32)) for image in slices])
     found = np.asarray(network.predict_on_batch(slices))
     head = network.get_layer("logits")
@@ -206,10 +228,10 @@ def test_network(hu, tmp_path, monkeypatch):
     assert 0.05 < expected.mean() < 0.95
     image = nibabel.Nifti1Image(hu, AFFINE)
     image.to_filename(tmp_path / "ct.nii")
-    predict_volumes(path, tmp_path / "ct.nii", tmp_path / "m.nii", window="liver")
+    predict_volumes(path, tmp_path / "ct.nii", tmp_path / "m.nii")
     for mask in (
-        predict_volume(image, network, "liver"),
-        predict_volume(image, path, "liver"),
+        predict_volume(image, network),
+        predict_volume(image, path),
         nibabel.load(tmp_path / "m.nii"),
     ):
         np.testing.assert_array_equal(np.asarray(mask.dataobj), expected)
@@ -224,7 +246,7 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     before = {path: path.read_bytes() for path in scans.iterdir()}
     masks = tmp_path / "masks"
     command = ("predict", scans, "--model", "any", "-o", masks)
-    command = (*command, "-q", "--window=-200,250")
+    command = (*command, "-q")
     done = run(*command)
     assert done.exit_code == 1
     assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
@@ -257,7 +279,6 @@ def test_options_for_the_other_kind(tmp_path, folder, scans, model, monkeypatch)
     for source, option, message in (
         (scans, "--min-area=3", "Expected --min-volume for volumes"),
         (folder / "images", "--min-volume=3", "Expected NIfTI volumes"),
-        (folder / "images", "--window=lung", "Expected NIfTI volumes"),
     ):
         done = run(*command, source, option)
         assert done.exit_code == 1 and message in done.stderr
@@ -277,14 +298,6 @@ def test_damaged_headers(tmp_path, scans, hu, model):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
     found = sorted(path.name for path in (tmp_path / "masks").glob("*.nii*"))
     assert found == ["a.nii", "c.nii.gz"]
-
-
-def test_overlapping_classes(scans):
-    """They have no one label a pixel."""
-    model = Brightness(window=(-200, 250))
-    model.num_classes = 2
-    with pytest.raises(ValueError, match="2 classes that may overlap"):
-        predict_volume(scans / "a.nii", model)
 
 
 def test_one_file(tmp_path, scans, model):
@@ -415,7 +428,7 @@ class Failing(Brightness):
     """Fails at some scans by what a file may cause, or by its own fault."""
 
     def __init__(self, error):
-        super().__init__(window=(-200, 250))
+        super().__init__()
         self.error, self.calls = error, 0
 
     def predict_on_batch(self, images):

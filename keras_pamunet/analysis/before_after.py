@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.analysis.figures import before_after
+from keras_pamunet.data.targets import to_labels
 from keras_pamunet.drawing import to_rgb, write_picture
-from keras_pamunet.inference import predict_batch, resize_labels, to_labels
+from keras_pamunet.inference import predict_batch, resize_labels
 
 IMAGES = 4
 
@@ -40,7 +41,7 @@ def write_before_after(
         found = {}
         for scores, (name, model) in zip(dice, models.items()):
             seen = source[index][0][np.newaxis]
-            labels = to_labels(predict_batch(model, seen, flips)[0], model.activation)
+            labels = to_labels(predict_batch(model, seen, flips)[0], model.masks)
             title = f"{name}: Dice {scores[index]:.3f}"
             found[title] = resize_labels(labels, truth.shape)
         picture = to_rgb(image, next(iter(models.values())).input_range)

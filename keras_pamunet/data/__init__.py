@@ -18,7 +18,7 @@ from keras_pamunet.data.splits import (
 from keras_pamunet.data.tfds_source import TfdsSource
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import Volumes
-from keras_pamunet.data.windows import WINDOWS, apply_window
+from keras_pamunet.data.windows import WINDOWS
 
 with suppress(ImportError):  # Tells TFDS, if it is there, of the builders.
     import keras_pamunet.data.kvasir_seg
@@ -34,7 +34,6 @@ __all__ = [
     "TfdsSource",
     "Volume",
     "Volumes",
-    "apply_window",
     "check",
     "examine",
     "is_volumes",

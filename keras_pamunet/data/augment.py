@@ -16,7 +16,8 @@ class Augment:
     only. Same random state, same result.
 
     Args:
-        flip: mirror left-right and top-bottom, each in half of the cases.
+        mirror_axes: mirror along these in half of the cases each: 1 for top to
+            bottom, 2 for left to right.
         turn: turn by 0, 90, 180 or 270 degrees.
         rotation: largest rotation in degrees, on top of the turn.
         zoom: `(smallest, largest)` factor.
@@ -33,7 +34,7 @@ class Augment:
     >>> image, mask = augment(image, mask, np.random.default_rng(0))
     """
 
-    flip: bool = True
+    mirror_axes: tuple[int, ...] = (1, 2)
     turn: bool = True
     rotation: float = 15.0
     zoom: tuple[float, float] = (0.8, 1.25)
@@ -88,7 +89,10 @@ class Augment:
         if self.turn:
             angle += math.pi / 2 * rng.integers(4)
         factor = math.exp(rng.uniform(math.log(self.zoom[0]), math.log(self.zoom[1])))
-        flip_x, flip_y = rng.choice([-1, 1], 2) if self.flip else (1, 1)
+        flip_x, flip_y = (
+            flip if axis in self.mirror_axes else 1
+            for axis, flip in zip((2, 1), rng.choice([-1, 1], 2))
+        )
         cos, sin = factor * math.cos(angle), factor * math.sin(angle)
         xx, xy, yx, yy = cos * flip_x, -sin * flip_y, sin * flip_x, cos * flip_y
         # The centre stays where it is, but for the shift.

@@ -28,7 +28,8 @@ class Cache:
         self.size = tuple(size)
         self.names = source.names
         self.groups = source.groups
-        self.window = source.window
+        self.in_hu = source.in_hu
+        self.class_names = source.class_names
         self.channels = source.channels
         self.num_classes = source.num_classes
         self.max_bytes = max_bytes

@@ -14,15 +14,16 @@ class Pairs:
         num_classes: 1 for masks of one object.
         groups: what pair of `names` comes from (a volume, a patient), so that no group
             is divided between training and test; or `None`.
-        window: `(lowest, highest)` HU that became 0 and 255 in the images of a CT; or
-            `None`.
+        in_hu: whether the images are CT slices in HU.
+        class_names: names of the labels 1, 2, ..., where the source knows them.
     """
 
     names: list[str]
     channels: int
     num_classes: int
     groups: list[str] | None = None
-    window: tuple[float, float] | None = None
+    in_hu: bool = False
+    class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -5,9 +5,8 @@ from typing import Any
 
 import cv2
 import grain
-import numpy as np
 
-from keras_pamunet.data.pairs import check_labels
+from keras_pamunet.data.targets import to_targets
 
 
 def pipeline(
@@ -19,6 +18,7 @@ def pipeline(
     seed: int = 0,
     first_batch: int = 0,
     num_threads: int = 2,
+    masks: str = "exclusive",
 ) -> grain.IterDataset:
     """Batches for `model.fit`, `evaluate` and `predict`.
 
@@ -37,6 +37,7 @@ def pipeline(
         seed: of order and augmentation.
         first_batch: number of the first batch, to go on where a run was stopped.
         num_threads: threads that read and augment.
+        masks: of a network's classes, see `keras_pamunet.data.targets.to_targets`.
 
     Returns:
         Dataset of `(images, masks)`: `(batch, height, width, channels)` in the
@@ -48,9 +49,14 @@ def pipeline(
     >>> model.evaluate(pipeline(pairs, batch_size=16))
     """
 
+    # Of overlapping classes the background is none.
+    num_classes = source.num_classes
+    if masks == "overlapping":
+        num_classes = max(num_classes - 1, 1)
+
     def to_sample(pair, rng=None):
         image, mask = pair if augment is None else augment(*pair, rng)
-        return image, one_hot(mask, source.num_classes)
+        return image, to_targets(mask, num_classes, masks)
 
     # The pairs are what goes in parallel: threads within each cost more than they do.
     cv2.setNumThreads(1)
@@ -66,15 +72,3 @@ def pipeline(
     return dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
     )
-
-
-def one_hot(mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels as a channel a class, 0 and 1; as they are, in a channel, of one class.
-
-    Raises:
-        ValueError: for labels beyond the classes.
-    """
-    check_labels(mask, num_classes)
-    if num_classes == 1:
-        return mask[..., np.newaxis]
-    return np.eye(num_classes, dtype="uint8")[mask]

@@ -11,11 +11,7 @@ from keras_pamunet.data.volumes import Volumes, holds_volumes
 PHANTOM, TFDS = "phantom", "tfds:"
 
 
-def open_source(
-    data: str | Path,
-    num_classes: int = 1,
-    window: str | tuple[float, float] | None = None,
-) -> Pairs:
+def open_source(data: str | Path, num_classes: int = 1) -> Pairs:
     """Opens a data set as a source of pairs.
 
     Args:
@@ -23,21 +19,14 @@ def open_source(
             `"phantom"`, or `"tfds:<name>"` for a set that TensorFlow Datasets has
             prepared.
         num_classes: see `Folder`.
-        window: of volumes only, see `Volumes`. Defaults to `"liver"`.
 
     Raises:
         FileNotFoundError: if there is no such data, or a partner of a file is missing.
-        ValueError: if it is no data set of these kinds, a window is given for other
-            data than volumes, or TensorFlow Datasets is not installed for one of its
-            sets.
+        ValueError: if it is no data set of these kinds, or TensorFlow Datasets is not
+            installed for one of its sets.
     """
     if is_volumes(data):
-        return Volumes(data, num_classes, "liver" if window is None else window)
-    if window is not None:
-        raise ValueError(
-            f"Expected a window for a folder of CT volumes only. Received: {window!r} "
-            f"for {data}"
-        )
+        return Volumes(data, num_classes)
     if str(data) == PHANTOM:
         if num_classes != 1:
             raise ValueError(

@@ -23,7 +23,6 @@ def open_splits(
     split: str | Path | None = None,
     num_classes: int = 1,
     seed: int = 0,
-    window: str | tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Opens a data set, divided into its parts.
 
@@ -41,7 +40,6 @@ def open_splits(
             100). By default `ratio_split` draws one.
         num_classes: see `Folder`.
         seed: of what is drawn.
-        window: see `open_source`.
 
     Returns:
         Sources by name, `"train"`, `"validation"` and, if the split has one,
@@ -54,7 +52,7 @@ def open_splits(
     Warns:
         UserWarning: names the near-duplicates that stand in two parts.
     """
-    source = open_source(data, num_classes, window)
+    source = open_source(data, num_classes)
     groups = groups_of(source)
     if split is None:
         names = ratio_split(source.names, groups, seed=seed)

@@ -5,7 +5,6 @@ import numpy as np
 
 from keras_pamunet.data.mask_values import BRIGHT, as_labels, split_in_two
 from keras_pamunet.data.pairs import Pairs, check_num_classes
-from keras_pamunet.data.windows import window_limits
 
 
 class TfdsSource(Pairs):
@@ -25,8 +24,7 @@ class TfdsSource(Pairs):
     Attributes:
         names: the name of each pair, or `<volume>/<slice>`, sorted.
         groups: the volume of each pair, if the set has volumes; otherwise `None`.
-        window: `(lowest, highest)` HU of the images, if the set's configuration has
-            one, as `lits/slices_128` does; otherwise `None`.
+        in_hu: whether the images are in HU: they are int16, as of `lits/slices_128`.
 
     Raises:
         FileNotFoundError: if the set has not been prepared.
@@ -47,10 +45,8 @@ class TfdsSource(Pairs):
         self.name = name
         self.num_classes = check_num_classes(num_classes)
         builder = _builder(name, data_dir)
-        # A set of another package has no such configuration.
-        window = getattr(builder.builder_config, "window", None)
-        self.window = None if window is None else window_limits(window)
         features = builder.info.features
+        self.in_hu = np.dtype(features["image"].np_dtype) == np.int16
         self.channels = features["image"].shape[-1]
         self._pairs = builder.as_data_source("all")
         rows = list(_without_pixels(builder))

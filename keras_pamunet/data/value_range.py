@@ -13,9 +13,16 @@ def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
     Raises:
         ValueError: if the model takes values of 0 to 255 and the image has larger
             ones, negative ones, or floats that are all in 0 to 1; or if the model
-            takes values of 0 to 1 and the image has larger or negative ones.
+            takes values of 0 to 1 and the image has larger or negative ones; or if it
+            takes negative values, such as HU, and the image has 8 bits.
     """
     input_range = tuple(input_range)
+    if input_range[0] < 0 and image.dtype == "uint8":
+        raise ValueError(
+            f"Expected values such as HU, as the model was made for {input_range=}. "
+            "Received: an image of 8 bits. For a model of such images train with "
+            "input_range=(0, 255), --input-range 0 255."
+        )
     if input_range not in ((0, 255), (0, 1)):
         return  # Values beyond a range of one's own, such as HU, are cut off.
     if input_range == (0, 255) and image.dtype == "uint8":

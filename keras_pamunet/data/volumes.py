@@ -15,7 +15,7 @@ from keras_pamunet.data.nifti import (
 )
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.data.windows import apply_window, check_hu, window_limits
+from keras_pamunet.data.windows import check_hu, to_int16
 
 # Distance in mm by which the corners of an image and its labels may lie apart: what
 # the rounding of a quaternion in the header may do, and far below a voxel.
@@ -38,12 +38,10 @@ class Volumes(Pairs):
         root: folder of the data set.
         num_classes: 1 for masks of the liver with its tumours, 3 for the labels 0
             (background), 1 (liver) and 2 (tumour).
-        window: a name in `WINDOWS` or `(lowest, highest)` HU, see `apply_window`.
 
     Attributes:
         names: a name a slice, as `volume-3/0042`, counted from the feet up.
         groups: the volume of each name, as `volume-3`, to divide the names by.
-        window: `(lowest, highest)` HU.
 
     Raises:
         FileNotFoundError: names the files whose partner is missing; or if there are no
@@ -59,21 +57,17 @@ class Volumes(Pairs):
 
     >>> from keras_pamunet.data import Volumes
     >>> pairs = Volumes("Task03_Liver")
-    >>> image, mask = pairs[0]  # (512, 512, 1) uint8, (512, 512) uint8
+    >>> image, mask = pairs[0]  # (512, 512, 1) int16, (512, 512) uint8
     """
 
     channels = 1
+    in_hu = True
 
-    def __init__(
-        self,
-        root: str | Path,
-        num_classes: int = 1,
-        window: str | tuple[float, float] = "liver",
-    ):
+    def __init__(self, root: str | Path, num_classes: int = 1):
         if num_classes not in (1, 3):
             raise ValueError(f"Expected num_classes 1 or 3. Received: {num_classes}")
         self.num_classes = num_classes
-        self.window = window_limits(window)
+        self.class_names = ("liver",) if num_classes == 1 else ("liver", "tumour")
         self._files = case_files(Path(root))
         self._lock = threading.Lock()
         self._in_hu = set()
@@ -94,8 +88,8 @@ class Volumes(Pairs):
             index: number of the pair.
 
         Returns:
-            The image, `(rows, columns, 1)` uint8, and the mask, `(rows, columns)`
-            uint8 labels.
+            The image, `(rows, columns, 1)` int16 in HU, and the mask,
+            `(rows, columns)` uint8 labels.
 
         Raises:
             ValueError: if a file is damaged, the image is not in HU, or the slice has
@@ -110,8 +104,7 @@ class Volumes(Pairs):
         mask = read_labels(labels, int(z))
         if self.num_classes == 1:
             mask = (mask > 0).astype("uint8")
-        pixels = apply_window(image.slice(int(z)), self.window)
-        return pixels[..., np.newaxis], mask
+        return to_int16(image.slice(int(z)))[..., np.newaxis], mask
 
 
 def holds_volumes(root: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""The Hounsfield scale, and the part of it that becomes the grey values of an image."""
+"""The Hounsfield scale, and the part of it that a network looks at."""
 
 from contextlib import suppress
 from typing import Any
@@ -23,39 +23,11 @@ SAMPLE = 9
 NORMALIZED = 10
 
 
-def apply_window(
-    hu: np.ndarray, window: str | tuple[float, float] = "liver"
-) -> np.ndarray:
-    """Maps Hounsfield units to 8-bit grey values.
+def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
+    """The `(lowest, highest)` HU of a window.
 
     Args:
-        hu: array of any shape, in HU.
-        window: a name in `WINDOWS` or `(lowest, highest)` HU. These become 0 and 255,
-            as does all below and above them.
-
-    Returns:
-        uint8 array of the same shape, rounded.
-
-    Raises:
-        ValueError: if there is no such window, or `lowest` is not below `highest`, both
-            finite.
-
-    Example:
-
-    >>> from keras_pamunet.data import apply_window
-    >>> apply_window(np.array([-1000, 30, 400]), "liver")
-    array([  0, 130, 255], dtype=uint8)
-    """
-    low, high = window_limits(window)
-    grey = hu.astype("float32")
-    grey -= low
-    grey *= 255 / (high - low)
-    np.clip(grey, 0, 255, out=grey)
-    return np.rint(grey, out=grey).astype("uint8")
-
-
-def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
-    """The `(lowest, highest)` HU of a window, see `apply_window`.
+        window: a name in `WINDOWS` or `(lowest, highest)` HU.
 
     Raises:
         ValueError: if there is no such window, or lowest is not below highest.
@@ -69,6 +41,16 @@ def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
         f"Expected a window, {', '.join(WINDOWS)}, or (lowest, highest) HU. "
         f"Received: {window!r}"
     )
+
+
+def takes_hu(input_range: tuple[float, float]) -> bool:
+    """Whether a network of this `input_range` looks at HU, not at pictures."""
+    return tuple(input_range) not in ((0, 255), (0, 1))
+
+
+def to_int16(hu: np.ndarray) -> np.ndarray:
+    """HU, rounded. What pads an image beyond int16 stays far from any tissue."""
+    return np.clip(np.rint(hu), -(2**15), 2**15 - 1).astype("int16")
 
 
 def check_hu(volume: Any) -> None:

@@ -2,10 +2,12 @@
 
 import math
 import numbers
+import re
 from typing import Any
 
 import numpy as np
 
+NAME = re.compile(r"\w[\w -]{0,63}")
 # So that a file cannot claim memory. Labels are written as 8 bits.
 MAX_CLASSES, MAX_EXPANSION, MAX_CHANNELS, MAX_SIDE = 256, 64, 4096, 2**16
 
@@ -58,6 +60,31 @@ def to_range(name: str, limits: Any) -> tuple[float, float]:
             f"numbers. Received: {name}={limits!r}"
         )
     return tuple(plain)
+
+
+def to_names(names: Any, count: int) -> tuple[str, ...]:
+    """Names of classes, which are different and may be names of folders."""
+    plain = list(names) if isinstance(names, tuple | list) else []
+    texts = [x for x in plain if isinstance(x, str) and NAME.fullmatch(x)]
+    if len(texts) != len(plain) or len(set(texts)) != count:
+        raise ValueError(
+            f"Invalid value for argument `class_names`. Expected {count} different "
+            "name(s) of letters, digits, spaces, _ and -, the background not among "
+            f"them. Received: class_names={names!r}"
+        )
+    return tuple(texts)
+
+
+def to_axes(axes: Any) -> tuple[int, ...]:
+    """Axes to mirror images along: 1 is top to bottom, 2 left to right."""
+    plain = list(axes) if isinstance(axes, tuple | list) else [None]
+    if any(x not in (1, 2) for x in plain) or len(set(plain)) != len(plain):
+        raise ValueError(
+            "Invalid value for argument `mirror_axes`. Expected some of (1, 2): 1 for "
+            "top to bottom, 2 for left to right. Received: mirror_axes="
+            f"{axes!r}"
+        )
+    return tuple(sorted(int(x) for x in plain))
 
 
 def check_number(name: str, value: Any, largest: float = math.inf) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ class MobileUNet(Segmenter):
         input_shape: see `PAMUNet`.
         num_classes: see `PAMUNet`.
         encoder_weights: see `PAMUNet`.
-        activation: see `PAMUNet`.
+        masks: see `PAMUNet`.
+        class_names: see `PAMUNet`.
         input_range: see `PAMUNet`.
-        window: see `PAMUNet`.
+        mirror_axes: see `PAMUNet`.
         batch_norm_momentum: momentum of the moving statistics.
         dtype: see `PAMUNet`.
 
@@ -59,9 +61,10 @@ class MobileUNet(Segmenter):
         input_shape: tuple[int | None, int | None, int] = (128, 128, 3),
         num_classes: int = 1,
         encoder_weights: str | Path | None = None,
-        activation: str = "sigmoid",
+        masks: str = "exclusive",
+        class_names: Sequence[str] | None = None,
         input_range: tuple[float, float] = (0, 255),
-        window: tuple[float, float] | None = None,
+        mirror_axes: Sequence[int] = (1, 2),
         batch_norm_momentum: float = 0.9,
         name: str = "mobile_unet",
         trainable: bool = True,
@@ -70,9 +73,10 @@ class MobileUNet(Segmenter):
         task = Task(
             input_shape=input_shape,
             num_classes=num_classes,
-            activation=activation,
+            masks=masks,
+            class_names=class_names,
             input_range=input_range,
-            window=window,
+            mirror_axes=mirror_axes,
             dtype=dtype,
         )
 

@@ -90,9 +90,10 @@ def _convert(model, output, batch_size):
     graph = onnx.load(output)
     metadata = {
         "num_classes": model.num_classes,
-        "activation": model.activation,
+        "masks": model.masks,
+        "class_names": model.class_names,
+        "mirror_axes": model.mirror_axes,
         "input_range": model.input_range,
-        "window": model.window,
         "sealed": True,
     }
     onnx.helper.set_model_props(graph, {METADATA: json.dumps(metadata)})

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,18 @@ class PAMUNet(Segmenter):
             `keras.applications.MobileNetV2(include_top=False)`. With other than 3
             channels the stem's kernel is the mean of the three, scaled so that a
             grey image gives the same features as its RGB copy.
-        activation: `"sigmoid"` for one mask or overlapping ones, `"softmax"` for
-            classes that exclude each other.
+        masks: `"exclusive"`: a pixel belongs to one class; of several, the first is
+            the background. `"overlapping"`: a pixel may belong to several, and the
+            background is none of them; in masks of labels what has a label belongs to
+            the classes before it, too, as a tumour (2) to its liver (1).
+        class_names: names of the classes other than the background, which are labels
+            1, 2, ... in masks.
         input_range: `(lowest, highest)` value of the images: `(0, 255)` for 8-bit
-            images, say `(-200, 250)` for CT in HU. Values are clipped to it and
-            mapped to [-1, 1] in the network.
-        window: of CT, the `(lowest, highest)` HU that became 0 and 255 in the images
-            the model is trained on. It changes nothing in the network, and goes with
-            it, so that others can be windowed alike. Only with an `input_range` of
-            `(0, 255)`.
+            images; for CT the window, in HU, such as `(-200, 250)` for the liver.
+            Values are clipped to it and mapped to [-1, 1] in the network.
+        mirror_axes: of the batch, along which images may be mirrored, in training and
+            for the mean over flips: 1 for top to bottom, 2 for left to right. `()`
+            where sides matter, as in CT of the abdomen.
         batch_norm_momentum: momentum of the moving statistics.
         dtype: dtype or dtype policy, as of any Keras layer. The output is always
             float32.
@@ -138,9 +142,10 @@ class PAMUNet(Segmenter):
         score_activation: str | None = None,
         key_stride: int = 1,
         encoder_weights: str | Path | None = None,
-        activation: str = "sigmoid",
+        masks: str = "exclusive",
+        class_names: Sequence[str] | None = None,
         input_range: tuple[float, float] = (0, 255),
-        window: tuple[float, float] | None = None,
+        mirror_axes: Sequence[int] = (1, 2),
         batch_norm_momentum: float = 0.9,
         name: str = "pam_unet",
         trainable: bool = True,
@@ -149,9 +154,10 @@ class PAMUNet(Segmenter):
         task = Task(
             input_shape=input_shape,
             num_classes=num_classes,
-            activation=activation,
+            masks=masks,
+            class_names=class_names,
             input_range=input_range,
-            window=window,
+            mirror_axes=mirror_axes,
             dtype=dtype,
         )
         check_choice("attention", attention, ATTENTIONS)

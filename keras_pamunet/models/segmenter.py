@@ -85,9 +85,11 @@ class Segmenter(keras.Model):
         super().__init__(inputs, outputs, name=name, trainable=trainable)
         self.dtype_policy = task.dtype
         self.num_classes = task.num_classes
+        self.masks = task.masks
+        self.class_names = task.class_names
         self.activation = task.activation
         self.input_range = task.input_range
-        self.window = task.window
+        self.mirror_axes = task.mirror_axes
         self.batch_norm_momentum = batch_norm_momentum
         self.compile()
 
@@ -231,7 +233,7 @@ class Segmenter(keras.Model):
     def own_metrics(self) -> list[metrics.MaskMetric]:
         """New metrics that fit the output: Dice, IoU, recall and precision.
 
-        With `"softmax"` they leave out class 0, the background.
+        Of classes that exclude each other they leave out the first, the background.
         """
         kinds = (metrics.Dice, metrics.IoU, metrics.Recall, metrics.Precision)
         if self.activation == "sigmoid":
@@ -362,6 +364,9 @@ class Segmenter(keras.Model):
         ours = json.loads(json.dumps(self.architecture()))
         if not isinstance(held, dict):
             raise ValueError("The file's record of its architecture was altered.")
+        # A file of before has one, None for all but models of 8-bit CT slices.
+        if held.pop("window", None) is not None:
+            ours.pop("input_range"), held.pop("input_range")
         for name in sorted({*ours, *held}):
             if ours.get(name) != held.get(name):
                 raise ValueError(
@@ -377,7 +382,6 @@ class Segmenter(keras.Model):
             "num_classes": self.num_classes,
             "activation": self.activation,
             "input_range": self.input_range,
-            "window": self.window,
         }
 
     @property
@@ -396,9 +400,10 @@ class Segmenter(keras.Model):
             "num_classes": self.num_classes,
             # The encoder's weights come with the model's own from then on.
             "encoder_weights": None,
-            "activation": self.activation,
+            "masks": self.masks,
+            "class_names": self.class_names,
             "input_range": self.input_range,
-            "window": self.window,
+            "mirror_axes": self.mirror_axes,
             "batch_norm_momentum": self.batch_norm_momentum,
             "name": self.name,
             "trainable": self.trainable,
@@ -418,6 +423,12 @@ class Segmenter(keras.Model):
         # Whatever a file says: a model is made of itself alone.
         config = {**config, "encoder_weights": None}
         frozen = config.pop("frozen", [])
+        # Files of before named the activation in place of what it is for.
+        activation, window = config.pop("activation", None), config.pop("window", None)
+        if window is not None:  # Its HU became 0 to 255 outside of the network.
+            config["input_range"] = window
+        if activation == "sigmoid" and config.get("num_classes", 1) != 1:
+            config["masks"] = "overlapping"
         try:
             model = cls(**config)
         except TypeError as error:
@@ -473,7 +484,7 @@ class Segmenter(keras.Model):
         if not arguments:
             return published
         if not load_weights:
-            return kind(**{**config, "encoder_weights": None, **arguments})
+            return kind(**_changed({**config, "encoder_weights": None}, arguments))
         return published.clone(**arguments)
 
     @classmethod
@@ -498,7 +509,7 @@ class Segmenter(keras.Model):
         Warns:
             UserWarning: names the layers that start at random.
         """
-        config = {**self.get_config(), **arguments}
+        config = _changed(self.get_config(), arguments)
         frozen = config.pop("frozen")
         model = type(self)(**config)
         model._freeze(frozen)
@@ -547,6 +558,17 @@ class Segmenter(keras.Model):
         weights = to_weights_file(bare)
         held = {"format": 2, "class_name": type(self).__name__, "config": config}
         hub.write(Path(folder), held, weights, metadata, card, half)
+
+
+def _changed(config, arguments):
+    """A configuration with other arguments. Other classes have other names."""
+    changed = {**config, **arguments}
+    if any(
+        changed[name] != config.get(name)
+        for name in {"num_classes", "masks"} & arguments.keys()
+    ):
+        changed["class_names"] = arguments.get("class_names")
+    return changed
 
 
 def _parts(layer, prefix=""):

@@ -6,11 +6,14 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_pamunet.data.targets import MASKS, default_names, label_count
 from keras_pamunet.layers import CropLike, PadToMultiple
 from keras_pamunet.models.arguments import (
     MAX_CLASSES,
     check_choice,
+    to_axes,
     to_integer,
+    to_names,
     to_range,
     to_shape,
 )
@@ -24,10 +27,10 @@ class Task:
         input_shape: `(height, width, channels)` of the images. Height and width may
             be `None`.
         num_classes: number of output channels.
-        activation: `"sigmoid"` for one mask or overlapping ones, `"softmax"` for
-            classes that exclude each other.
+        masks: `"exclusive"` or `"overlapping"`, see `PAMUNet`.
+        class_names: names of the labels 1, 2, ..., see `PAMUNet`.
         input_range: `(lowest, highest)` value of the images.
-        window: of CT, the `(lowest, highest)` HU that became 0 and 255 in the images.
+        mirror_axes: of the batch, along which the images may be mirrored.
         dtype: dtype or dtype policy of the network.
 
     Raises:
@@ -36,31 +39,24 @@ class Task:
 
     input_shape: tuple[int | None, int | None, int]
     num_classes: int = 1
-    activation: str = "sigmoid"
+    masks: str = "exclusive"
+    class_names: tuple[str, ...] | None = None
     input_range: tuple[float, float] = (0, 255)
-    window: tuple[float, float] | None = None
+    mirror_axes: tuple[int, ...] = (1, 2)
     dtype: Any = None
 
     def __post_init__(self):
-        check_choice("activation", self.activation, ("sigmoid", "softmax"))
+        check_choice("masks", self.masks, MASKS)
         self._set(
             input_shape=to_shape(self.input_shape),
             num_classes=to_integer("num_classes", self.num_classes, MAX_CLASSES),
             input_range=to_range("input_range", self.input_range),
         )
-        if self.activation == "softmax" and self.num_classes < 2:
-            raise ValueError(
-                "Expected `num_classes` of 2 or more with activation='softmax', the "
-                f"background included. Received: num_classes={self.num_classes}"
-            )
-        if self.window is not None:
-            self._set(window=to_range("window", self.window))
-            if self.input_range != (0, 255):
-                raise ValueError(
-                    "Expected `window` only with input_range=(0, 255), which it maps "
-                    f"to. Received: window={self.window}, input_range="
-                    f"{self.input_range}"
-                )
+        labels = label_count(self.num_classes, self.masks) - 1 or 1
+        self._set(
+            class_names=to_names(self.class_names or default_names(labels), labels),
+            mirror_axes=to_axes(self.mirror_axes),
+        )
         try:
             self._set(dtype=keras.dtype_policies.get(self.dtype))
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -68,6 +64,12 @@ class Task:
                 f"Expected a dtype or dtype policy. Received: dtype={self.dtype!r} "
                 f"({error})"
             ) from error
+
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of the logits."""
+        exclusive = self.masks == "exclusive" and self.num_classes > 1
+        return "softmax" if exclusive else "sigmoid"
 
     def _set(self, **values):
         for name, value in values.items():

@@ -31,10 +31,11 @@ class Recipe:
             `None` keeps the weights themselves.
         loss: `"dice_bce"`, see `keras_pamunet.losses.DiceBCE`; `"cross_entropy"`,
             binary or of classes that exclude each other; or `"dice"`, of each image.
-        augment: what is done to the pairs. Its `value_range` follows the network.
+        augment: what is done to the pairs. Its `value_range` and `mirror_axes` follow
+            the network.
         batch_statistics: whether batch normalisation gets the statistics of images
             that are not augmented in the end.
-        flips: whether models are scored by the mean over four mirror images.
+        flips: whether models are scored by the mean over their mirror images.
         run_eagerly: as `keras.Model.compile` takes it.
 
     Raises:
@@ -109,8 +110,12 @@ class Recipe:
         return f"{kind}_crossentropy"
 
     def augment_for(self, model: Segmenter) -> Augment:
-        """The augmentation, in the range of a network's images."""
-        return dataclasses.replace(self.augment, value_range=model.input_range)
+        """The augmentation, in the range and along the axes of a network's images."""
+        return dataclasses.replace(
+            self.augment,
+            value_range=model.input_range,
+            mirror_axes=model.mirror_axes,
+        )
 
 
 RECIPES = {

@@ -14,7 +14,9 @@ from keras_pamunet.analysis.before_after import write_before_after
 from keras_pamunet.analysis.learning_curve import write_learning_curve
 from keras_pamunet.backend import device_names, set_random_seed
 from keras_pamunet.comparison import compare, write_comparison
-from keras_pamunet.data import Cache, check, is_volumes, open_splits, pipeline
+from keras_pamunet.data import WINDOWS, Cache, check, open_splits, pipeline
+from keras_pamunet.data.targets import label_count
+from keras_pamunet.data.windows import takes_hu, window_limits
 from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
 from keras_pamunet.history import read_history
@@ -94,13 +96,14 @@ def train(
         weights: a model to start from, see `keras_pamunet.models.load_model`. What
             does not fit starts at random, and a warning says so. If it tells as many
             classes apart, it is scored before, too.
-        window: the HU of CT volumes that become grey values, see
-            `keras_pamunet.data.Volumes`. The model keeps it. Defaults to that of the
-            `weights`, else to `"liver"`.
+        window: of CT, the HU that the network looks at, its `input_range`: a name in
+            `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to that of
+            the `weights`, else to `"liver"`.
         callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
             epoch they find the weights that are validated.
         **model_arguments: arguments of the network other than `input_shape`. They
-            default to those of the `weights`, but for `num_classes`.
+            default to those of the `weights`. On CT volumes `mirror_axes` default to
+            `()`, for a liver lies on one side.
 
     Returns:
         What `keras_pamunet.evaluation.evaluate` returns for `part`.
@@ -206,23 +209,17 @@ class Run:
             size = base.input_shape[1]
         if size is None:
             size = 64 if str(data) == "phantom" else 128
-        # A pixel has one label, which excludes the others.
-        num_classes = arguments.get("num_classes", 1)
-        activation = "softmax" if num_classes > 1 else "sigmoid"
-        if arguments.get("activation", activation) != activation:
-            raise ValueError(
-                f"Expected activation={activation!r} for this number of classes. "
-                f"Received: activation={arguments['activation']!r}"
-            )
-        arguments = {**arguments, "activation": activation}
-        if window is None and base is not None and is_volumes(data):
-            window = base.window
-        parts = open_splits(data, split, num_classes, seed, window)
-        if parts["train"].window is not None:
-            arguments["window"] = parts["train"].window
-            _check_windowed(arguments, base)
-        elif base is not None and base.window is not None:
-            arguments["window"] = None  # Nobody knows that of these images.
+        arguments = _with_classes(arguments, base)
+        labels = label_count(arguments["num_classes"], arguments["masks"])
+        if window is not None:
+            window = window_limits(window)
+            if "input_range" in arguments:
+                raise ValueError(
+                    "Expected `window` or `input_range`, which are the same. Received: "
+                    f"window={window}, input_range={arguments['input_range']}"
+                )
+        parts = open_splits(data, split, labels, seed)
+        arguments = _for_kind(parts["train"], arguments, base, window)
         scored = part or ("test" if "test" in parts else "validation")
         if scored not in parts:
             raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
@@ -294,8 +291,7 @@ class Run:
         shape = (self.size, self.size, self.parts["train"].channels)
         if self.base is None:
             return self.network(shape, **self.arguments)
-        arguments = {"num_classes": 1, **self.arguments}
-        return self.base.clone(input_shape=shape, **arguments)
+        return self.base.clone(input_shape=shape, **self.arguments)
 
     def describe(self, model: Segmenter) -> str:
         """What will be done, to be said before it takes its time."""
@@ -359,6 +355,11 @@ class Run:
         if first_epoch and progress:
             print(f"Going on after epoch {first_epoch}.")
         average = recipe.ema_momentum is not None
+        validation = pipeline(
+            self._resized["validation"],
+            len(self.parts["validation"]),
+            masks=model.masks,
+        )
         model.fit(
             pipeline(
                 self._resized["train"],
@@ -368,8 +369,10 @@ class Run:
                 repeat=True,
                 seed=self.seed,
                 first_batch=first_epoch * steps,
+                masks=model.masks,
             ),
-            validation_data=next(iter(pipeline(self._resized["validation"], 2**31))),
+            # As arrays: Keras under TensorFlow is slow with what comes in batches.
+            validation_data=next(iter(validation)),
             validation_batch_size=recipe.batch_size,
             epochs=recipe.epochs,
             initial_epoch=first_epoch,
@@ -462,6 +465,14 @@ class Run:
         return {name: Cache(source, size) for name, source in self.parts.items()}
 
 
+def _with_classes(arguments, base):
+    """A network's arguments, with the classes of the model it starts from."""
+    default = {"num_classes": 1, "masks": "exclusive"}
+    if base is not None:
+        default = {"num_classes": base.num_classes, "masks": base.masks}
+    return {**default, **arguments}
+
+
 def _sha256_of_start(base, encoder_weights):
     """Hash of the weights that a run starts from; None of random ones."""
     if base is not None:
@@ -471,16 +482,28 @@ def _sha256_of_start(base, encoder_weights):
     return None
 
 
-def _check_windowed(arguments, base):
-    """Makes sure that a model takes the grey values that are made of CT volumes."""
-    default = (0, 255) if base is None else base.input_range
-    input_range = arguments.get("input_range", default)
-    if tuple(input_range) != (0, 255):
+def _for_kind(source, arguments, base, window):
+    """A network's arguments, with what follows from the kind of images."""
+    if not source.in_hu:
+        if window is not None:
+            raise ValueError(
+                f"Expected a window for CT volumes only. Received: window={window} for "
+                "pictures. Their range is `input_range`."
+            )
+        return arguments
+    default = WINDOWS["liver"]
+    if base is not None and takes_hu(base.input_range):
+        default = base.input_range
+    found = {"input_range": window or default, **arguments}
+    if not takes_hu(found["input_range"]):
         raise ValueError(
-            "Expected input_range (0, 255) for CT volumes: of their HU those in the "
-            f"window {arguments['window']} become grey values from 0 to 255. "
-            f"Received: {input_range}. Give the HU as the window: --window LOW,HIGH."
+            "Expected a window of HU as `input_range` of a network for CT. Received: "
+            f"{found['input_range']}, that of pictures. Give --window LOW,HIGH."
         )
+    if base is None:
+        found.setdefault("mirror_axes", ())
+        found.setdefault("class_names", source.class_names)
+    return found
 
 
 def _check_same_epochs(output, epochs):

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from keras_pamunet.data import TfdsSource, Volumes, apply_window
+from keras_pamunet.data import TfdsSource, Volumes
 from keras_pamunet.data.cache import resize_image, resize_mask
 from tests.helpers import write_lits
 
@@ -82,7 +82,7 @@ def test_slices(manual, monkeypatch):
     write_lits(manual)
     assert_slices(prepare("slices_128", manual), manual)
     source = TfdsSource("lits/slices_128", manual.parent / "tfds", num_classes=3)
-    assert source.window == source.subset(source.names[:1]).window == (-200, 250)
+    assert source.in_hu and source[0][0].dtype == np.int16
 
 
 def test_labels_of_a_wrong_affine(manual):
@@ -120,22 +120,6 @@ def test_volumes(manual):
         np.testing.assert_array_equal(example["image"], hu.T)
         np.testing.assert_array_equal(example["mask"], labels.T)
         np.testing.assert_allclose(example["spacing"], (0.8, 0.8, 2))
-
-
-def test_own_window(manual):
-    arrays = write_lits(manual)
-    config = lits.LitsConfig(name="lung_12", size=12, window="lung")
-    builder = tfds.builder("lits", config=config, data_dir=manual.parent / "tfds")
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual)
-    )
-    expected = {
-        resize_image(apply_window(hu[:, :, z].T, "lung")[..., None], (12, 12)).tobytes()
-        for hu, _ in arrays.values()
-        for z in range(3)
-    }
-    images = builder.as_dataset(split="train").as_numpy_iterator()
-    assert {example["image"].tobytes() for example in images} == expected
 
 
 @pytest.mark.filterwarnings("default")  # Beam and what it imports have some.

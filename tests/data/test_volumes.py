@@ -10,7 +10,6 @@ from keras_pamunet.data import (
     Cache,
     Volume,
     Volumes,
-    apply_window,
     open_source,
     pipeline,
 )
@@ -32,14 +31,13 @@ def test_pairs(tmp_path, arrays):
     assert pairs.groups == ["volume-0"] * 3 + ["volume-10"] * 3
     hu, labels = arrays["volume-10"]
     image, mask = pairs[4]
-    assert image.shape == (10, 12, 1) and image.dtype == mask.dtype == np.uint8
-    np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "liver"))
+    assert image.shape == (10, 12, 1) and image.dtype == np.int16
+    np.testing.assert_array_equal(image[..., 0], hu[:, :, 1].T)
+    assert pairs.in_hu and pairs.class_names == ("liver", "tumour")
     np.testing.assert_array_equal(mask, labels[:, :, 1].T)
 
     _, mask = Volumes(tmp_path)[4]
     np.testing.assert_array_equal(mask, labels[:, :, 1].T > 0)
-    image, _ = Volumes(tmp_path, window="bone")[4]
-    np.testing.assert_array_equal(image[..., 0], apply_window(hu[:, :, 1].T, "bone"))
 
 
 def test_subset(tmp_path, arrays):
@@ -232,13 +230,5 @@ def test_opened_as_any_data(tmp_path, arrays, layout):
                 path.rename(folder / path.name.replace(".nii.gz", ".NII.GZ"))
     source = open_source(tmp_path, 3)
     assert isinstance(source, Volumes) and source.num_classes == 3
-    assert source.window == source.subset(source.names[:1]).window == (-200, 250)
-    assert open_source(tmp_path, window="lung").window == (-1350, 150)
+    assert source.in_hu and Cache(source.subset(source.names[:1]), (8, 8)).in_hu
     assert len(source) == 3 * len(arrays)
-
-
-def test_window_of_other_data(folder):
-    assert open_source(folder).window is None
-    for data in (folder, "phantom", "tfds:kvasir_seg"):
-        with pytest.raises(ValueError, match="volumes only. Received: 'lung' for"):
-            open_source(data, window="lung")

@@ -213,7 +213,7 @@ ODD = (
     *(("expansion", value) for value in (2, 6)),
     *(("input_shape", value) for value in ([64, 64, 3], [None, None, 1])),
     *(("num_classes", value) for value in (2, 3)),
-    *(("activation", value) for value in ("softmax", "relu")),
+    *(("masks", value) for value in ("overlapping", "both")),
 )
 
 
@@ -262,12 +262,12 @@ def exported(root: Path) -> Try:
 
     def read(path):
         model = OnnxModel(path, threads=1)
-        facts = model.num_classes, model.activation, tuple(model.input_range)
+        facts = model.num_classes, model.masks, tuple(model.input_range)
         return facts, model.predict_on_batch(pixels)
 
     def fault(found):
         facts, probabilities = found
-        if facts != (1, "sigmoid", (0, 255)):
+        if facts != (1, "exclusive", (0, 255)):
             return f"{facts}"
         return not np.allclose(probabilities, truth, atol=1e-5) and "probabilities"
 
@@ -411,9 +411,9 @@ class Stub:
 
     input_shape = (None, None, None, 3)
     input_range = (0, 255)
+    masks, mirror_axes = "exclusive", (1, 2)
     num_classes = 1
-    activation = "sigmoid"
-    window = None
+    class_names = ("object",)
     name = origin = "stub"
     fingerprint = "0" * 64
 

@@ -54,7 +54,9 @@ def volumes(folder: Path) -> None:
         hu = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 9), "int16")
         nibabel.Nifti1Image(hu, np.eye(4)).to_filename(ct)
     options = {"overwrite": True, "progress": False}
-    predict_volumes(Stub(), ct, folder, window="liver", **options)
+    model = Stub()
+    model.input_range = (-200, 250)
+    predict_volumes(model, ct, folder, **options)
 
 
 def run(folder: Path) -> None:

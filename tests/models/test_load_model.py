@@ -62,9 +62,8 @@ OTHER = {
     "attention": "self",
     "score_activation": "sigmoid",
     "key_stride": 2,
-    "activation": "softmax",
+    "masks": "overlapping",
     "input_range": [0, 1],
-    "window": [-200, 250],
 }
 # What changes no number that the network finds, but in its last digits.
 ALIKE = {
@@ -72,6 +71,8 @@ ALIKE = {
     "attention_regularization": 1.0,
     "batch_norm_momentum": 0.5,
     "encoder_weights": "imagenet",
+    "class_names": ["polyp"],
+    "mirror_axes": [1],
     "name": "other",
     "trainable": False,
     "frozen": ["stem"],
@@ -87,7 +88,7 @@ def test_every_argument_is_edited(model):
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_another_architecture(tmp_path, members, name):
     value = OTHER[name]
-    others = {"num_classes": 2} if name == "activation" else {}
+    others = {"class_names": None} if name == "num_classes" else {}
     path = write(tmp_path / "m.keras", edited(members, **{name: value}, **others))
     with pytest.raises(ValueError, match="weights|could not be loaded"):
         load_model(path)

@@ -1,6 +1,5 @@
 """What every PAM-UNet must keep to."""
 
-import json
 import os
 import subprocess
 import sys
@@ -60,15 +59,16 @@ def test_sizes_in_turn(rng):
 
 
 @pytest.mark.parametrize(
-    ("channels", "num_classes", "activation"), [(4, 1, "sigmoid"), (1, 3, "softmax")]
+    ("channels", "num_classes", "masks"),
+    [(4, 1, "exclusive"), (1, 3, "exclusive"), (1, 2, "overlapping")],
 )
-def test_channels_and_classes(rng, channels, num_classes, activation):
+def test_channels_and_classes(rng, channels, num_classes, masks):
     shape = (32, 32, channels)
-    model = PAMUNet(shape, num_classes, 1, None, activation=activation)
+    model = PAMUNet(shape, num_classes, 1, None, masks=masks)
     images = rng.uniform(0, 255, (1, 32, 32, channels))
     masks = np.asarray(run_once(model, images))
     assert masks.shape == (1, 32, 32, num_classes)
-    if activation == "softmax":
+    if num_classes == 3:
         np.testing.assert_allclose(masks.sum(-1), 1, rtol=1e-5)
         # Without the background.
         assert [x.target_class_ids for x in model.own_metrics()] == 4 * [[1, 2]]
@@ -276,8 +276,14 @@ def test_grey_encoder_weights(rng, encoder):
         ({"attention": "self-made"}, "attention='self-made'"),
         ({"attention": "additive", "key_stride": 2}, "key_stride=2"),
         ({"attention": None, "score_activation": "softmax"}, "attention=None"),
-        ({"activation": "relu"}, "activation='relu'"),
-        ({"activation": "softmax"}, "num_classes=1"),
+        ({"masks": "both"}, "masks='both'"),
+        ({"class_names": ("a", "b")}, "1 different name"),
+        ({"class_names": ("a/b",)}, "class_names="),
+        ({"class_names": "polyp"}, "class_names="),
+        ({"num_classes": 3, "class_names": ("a", "a")}, "2 different name"),
+        ({"mirror_axes": (0,)}, "mirror_axes="),
+        ({"mirror_axes": (1, 1)}, "mirror_axes="),
+        ({"mirror_axes": 1}, "mirror_axes=1"),
         ({"input_range": (255, 0)}, r"input_range=\(255, 0\)"),
         ({"score_activation": "tanh"}, "score_activation='tanh'"),
         ({"encoder_weights": "none.weights.h5"}, "none.weights.h5"),
@@ -288,9 +294,6 @@ def test_grey_encoder_weights(rng, encoder):
         ({"input_range": (False, True)}, "input_range="),
         ({"input_range": 255}, "input_range=255"),
         ({"input_range": (0, 10**400)}, "input_range="),
-        ({"window": (250, -200)}, "window="),
-        ({"window": (-200,)}, "window="),
-        ({"window": (-200, 250), "input_range": (-200, 250)}, "only with input_range"),
         ({"num_classes": 257}, "num_classes=257"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"num_classes": True}, "num_classes=True"),
@@ -325,14 +328,27 @@ def test_arguments(arguments, message):
         PAMUNet(**{"input_shape": (32, 32, 3), **arguments})
 
 
-def test_window():
-    """It is kept wherever the model goes, and is none in what was saved before."""
-    model = PAMUNet((32, 32, 1), expansion=1, attention=None, window=(-200, 250.0))
-    config = model.get_config()
-    assert config["window"] == (-200, 250)
-    assert PAMUNet.from_config(json.loads(json.dumps(config))).window == (-200, 250)
-    del config["window"]
-    assert PAMUNet.from_config(config).window is None
+def test_configurations_of_before():
+    """They named the activation, and the window of slices with 8 bits."""
+    config = PAMUNet((32, 32, 1), 1, 1, None).get_config()
+    for name in ("masks", "class_names", "mirror_axes"):
+        del config[name]
+    old = {"activation": "sigmoid", "window": [-200, 250.0]}
+    model = PAMUNet.from_config({**config, **old})
+    assert model.input_range == (-200, 250) and model.masks == "exclusive"
+    old = {"activation": "sigmoid", "window": None, "num_classes": 2}
+    model = PAMUNet.from_config({**config, **old})
+    assert model.input_range == (0, 255) and model.masks == "overlapping"
+    old = {"activation": "softmax", "num_classes": 3}
+    model = PAMUNet.from_config({**config, **old})
+    assert model.masks == "exclusive" and model.class_names == ("class 1", "class 2")
+
+
+def test_classes_of_a_clone():
+    model = PAMUNet((32, 32, 3), 3, 1, None, class_names=("liver", "tumour"))
+    assert model.clone(expansion=1).class_names == ("liver", "tumour")
+    with pytest.warns(UserWarning, match="logits"):
+        assert model.clone(num_classes=1).class_names == ("object",)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1)])

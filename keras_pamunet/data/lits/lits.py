@@ -14,7 +14,7 @@ from keras_pamunet.data.volumes import (
     read_labels,
     warn_of_affines,
 )
-from keras_pamunet.data.windows import apply_window, check_hu
+from keras_pamunet.data.windows import check_hu, to_int16
 
 CITATION = """
 @article{bilic2023lits,
@@ -36,18 +36,16 @@ class LitsConfig(tfds.core.BuilderConfig):
     Args:
         size: height and width of the slices in pixels, or `None` for whole volumes in
             HU.
-        window: of the slices, see `apply_window`.
     """
 
     size: int | None = None
-    window: str | tuple[float, float] = "liver"
 
 
 class Lits(tfds.core.GeneratorBasedBuilder):
     """LiTS: 131 CT volumes with the liver (1) and its tumours (2) labelled.
 
-    The slices `slices_128` and `slices_256` hold `image` (size, size, 1) uint8, the
-    window "liver"; `mask` (size, size, 1) uint8; `volume`, as `volume-3`; `slice`,
+    The slices `slices_128` and `slices_256` hold `image` (size, size, 1) int16 in HU;
+    `mask` (size, size, 1) uint8; `volume`, as `volume-3`; `slice`,
     counted from the feet up; `spacing`, mm from column to column, row to row and slice
     to slice after the resizing. The configuration `volumes` holds `image`
     (slices, rows, columns) int16 in HU and `mask`, uint8 of the same shape, with
@@ -66,8 +64,11 @@ class Lits(tfds.core.GeneratorBasedBuilder):
     >>> source = tfds.data_source("lits/slices_128", data_dir="data")
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "1.0.0": "First release.",
+        "2.0.0": "Slices in HU, where they were 8-bit grey values of a window.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Either register at https://competitions.codalab.org/competitions/17094 and download
     the training volumes (volume-N.nii and segmentation-N.nii, also in the folders
@@ -94,7 +95,9 @@ class Lits(tfds.core.GeneratorBasedBuilder):
         else:
             shape = (self.builder_config.size, self.builder_config.size, 1)
             features = {
-                "image": tfds.features.Image(shape=shape, encoding_format="png"),
+                "image": tfds.features.Tensor(
+                    shape=shape, dtype=np.int16, encoding="zlib"
+                ),
                 "mask": tfds.features.LabeledImage(
                     shape=shape,
                     labels=["background", "liver", "tumour"],
@@ -129,10 +132,10 @@ class Lits(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples(list(cases.items()))}
 
     def _generate_examples(self, cases):
-        size, window = self.builder_config.size, self.builder_config.window
+        size = self.builder_config.size
         read = _volume
         if size is not None:
-            read = functools.partial(_slices, size=size, window=window)
+            read = functools.partial(_slices, size=size)
         if self._beam:
             beam = tfds.core.lazy_imports.apache_beam
             return beam.Create(cases) | beam.FlatMap(read)
@@ -144,7 +147,7 @@ def _volume(case):
     name, image, labels = _open(case)
     slices = range(len(image))
     example = {
-        "image": np.stack([_int16(image.slice(z)) for z in slices]),
+        "image": np.stack([to_int16(image.slice(z)) for z in slices]),
         "mask": np.stack([read_labels(labels, z) for z in slices]),
         "volume": name,
         "spacing": np.array(image.spacing, "float32"),
@@ -152,12 +155,12 @@ def _volume(case):
     return [(name, example)]
 
 
-def _slices(case, size, window):
+def _slices(case, size):
     name, image, labels = _open(case)
     columns, rows, _ = image.shape
     spacing = np.array(image.spacing) * (columns / size, rows / size, 1)
     for z in range(len(image)):
-        pixels = apply_window(image.slice(z), window)[..., np.newaxis]
+        pixels = to_int16(image.slice(z))[..., np.newaxis]
         mask = resize_mask(read_labels(labels, z), (size, size))
         example = {
             "image": resize_image(pixels, (size, size)),
@@ -167,11 +170,6 @@ def _slices(case, size, window):
             "spacing": spacing.astype("float32"),
         }
         yield f"{name}/{z:04}", example
-
-
-def _int16(hu):
-    """Rounded; what pads the image beyond int16 stays far from any tissue."""
-    return np.clip(np.rint(hu), -(2**15), 2**15 - 1).astype("int16")
 
 
 def _open(case):
