@@ -301,7 +301,7 @@ def test_small_variance_of_large_scores():
 
 def test_arguments(rng):
     inputs = tokens(rng, 1, 2, 2, 2, 2)
-    with pytest.raises(ValueError, match="Expected one of.*Received.*'tanh'"):
+    with pytest.raises(ValueError, match="one of.*'first_order'.*Received.*'tanh'"):
         luong_attention(*inputs, "tanh")
     with pytest.raises(ValueError, match="block_size=0"):
         luong_attention(*inputs, block_size=0)
