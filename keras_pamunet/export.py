@@ -12,7 +12,7 @@ from keras_pamunet.data import Phantom, open_splits
 from keras_pamunet.data.targets import label_count, to_labels
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference import fit_image
-from keras_pamunet.models import Segmenter, load_model
+from keras_pamunet.models import PAMUNet, Segmenter, load_model
 from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
 from keras_pamunet.onnx_model import OnnxModel
 from keras_pamunet.progress import track
@@ -29,6 +29,7 @@ def export(
     tolerance: float = 1e-4,
     overwrite: bool = False,
     progress: bool = True,
+    score_activation: str | None = None,
 ) -> dict[str, Any]:
     """Writes a model as an ONNX file, if that finds the same as the model in Keras.
 
@@ -46,6 +47,10 @@ def export(
         tolerance: how far a probability may be off.
         overwrite: whether to replace a file that is there.
         progress: whether to show a progress bar.
+        score_activation: of a `PAMUNet`, another than its own, which changes what it
+            finds: the comparison is with the model so changed. `"first_order"` in
+            place of `"sigmoid"` makes attention's time linear; see
+            `keras_pamunet.analysis.attention_maps.gate_effects` for when it is safe.
 
     Returns:
         `{"images": ..., "largest_difference": ..., "changed_pixels": ...,
@@ -56,9 +61,9 @@ def export(
         FileExistsError: if the file is there.
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
         OSError: if the file cannot be written.
-        ValueError: if the file's name has another ending, the model cannot be
-            converted, or the difference is above the tolerance. The file is not
-            written then.
+        ValueError: if the file's name has another ending, the model has no such
+            `score_activation` or cannot be converted, or the difference is above the
+            tolerance. The file is not written then.
     """
     output = Path(output)
     check_requirements((*NEEDED, "onnxruntime"))
@@ -72,7 +77,15 @@ def export(
     if not isinstance(model, Segmenter):
         model = load_model(model)
     shape = (*(size or model.input_shape[1:3]), model.input_shape[3])
-    model = model.clone(input_shape=shape, dtype="float32")
+    changes = {}
+    if score_activation is not None:
+        if not isinstance(model, PAMUNet):
+            raise ValueError(
+                "Expected `score_activation` only with a PAMUNet. Received: "
+                f"score_activation={score_activation!r} and a {type(model).__name__}"
+            )
+        changes["score_activation"] = score_activation
+    model = model.clone(input_shape=shape, dtype="float32", **changes)
     images = _images(model, data, split, part)
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:

@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from keras_pamunet_cli.entry import call
-from keras_pamunet_cli.options import DATA_HELP, ModelArgument, Quiet, Split
+from keras_pamunet_cli.options import (
+    DATA_HELP,
+    ModelArgument,
+    Quiet,
+    ScoreActivation,
+    Split,
+)
 from keras_pamunet_cli.screen import bold
 
 
@@ -23,6 +29,13 @@ def export(
     ] = False,
     batch_size: Annotated[
         int | None, typer.Option(help="Images at once. Default: any number.", min=1)
+    ] = None,
+    score_activation: Annotated[
+        ScoreActivation | None,
+        typer.Option(
+            help="Other than the model's own; first_order makes attention's time "
+            "linear."
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help=f"To compare on. Default: drawn. {DATA_HELP}")
@@ -53,6 +66,7 @@ def export(
             tolerance,
             overwrite,
             not quiet,
+            score_activation and score_activation.value,
         )
 
     report = call(run, "keras_pamunet.export", extra="export,tensorflow")

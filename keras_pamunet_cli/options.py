@@ -25,6 +25,14 @@ class Attention(StrEnum):
     none = "none"
 
 
+class ScoreActivation(StrEnum):
+    sigmoid = "sigmoid"
+    softmax = "softmax"
+    double_sigmoid = "double_sigmoid"
+    sigmoid_log_n = "sigmoid_log_n"
+    first_order = "first_order"
+
+
 MAX_SIDE = 2**14  # Pixels. What is larger takes more memory than there is.
 DATA_HELP = (
     "Folder with images/ and masks/, 'tfds:NAME' for a set prepared by TensorFlow "

@@ -17,6 +17,7 @@ from keras_pamunet_cli.options import (
     Network,
     Quiet,
     Recipe,
+    ScoreActivation,
     Seed,
     Split,
     TrainingSize,
@@ -48,6 +49,13 @@ def train(
         typer.Option(help=f"To start from. {MODEL_HELP} Options follow it by default."),
     ] = None,
     attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
+    score_activation: Annotated[
+        ScoreActivation | None,
+        typer.Option(
+            help="Of luong, self and cross. first_order is the sigmoid's tangent, in "
+            "linear time. Default: sigmoid of luong, else softmax."
+        ),
+    ] = None,
     attention_regularization: Annotated[
         float | None,
         typer.Option(
@@ -114,6 +122,7 @@ def train(
     options = {
         "encoder_weights": encoder_weights,
         "attention": attention,
+        "score_activation": score_activation and score_activation.value,
         "attention_regularization": attention_regularization,
         "expansion": expansion,
         "key_stride": key_stride,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet, export
 from keras_pamunet.image_inference import predict_images
 from keras_pamunet.layers import CropLike
-from keras_pamunet.models import onnx_file
+from keras_pamunet.models import MobileUNet, onnx_file
 from keras_pamunet.onnx_model import METADATA, SHA256, OnnxModel, seal
 from keras_pamunet_cli import app
 
@@ -171,6 +171,37 @@ def test_command_line(folder, tmp_path, model, converts):
     assert "0 of 1,024 mask pixels changed" in " ".join(done.output.split())
     again = CliRunner().invoke(app, command.split())
     assert again.exit_code == 1 and "--overwrite" in again.output
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+def test_first_order_scores(rng, tmp_path):
+    """Of a model with the sigmoid, by the command line."""
+    ours = make((32, 48, 3))
+    for layer in ours.layers:
+        if layer.name.startswith("attention"):
+            # Scores so large that the tangent is not the sigmoid.
+            layer.query.kernel.assign(20 * layer.query.kernel)
+    ours.save(tmp_path / "model.keras")
+    path = tmp_path / "first.onnx"
+    command = f"export {tmp_path / 'model.keras'} -o {path} --any-size --quiet"
+    done = CliRunner().invoke(app, [*command.split(), "--score-activation=first_order"])
+    assert done.exit_code == 0, done.output
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert "MatMul" in kinds and not kinds & {"Loop", "Scan"}
+    images = rng.uniform(0, 255, (3, 32, 48, 3)).astype("float32")
+    found = OnnxModel(path).predict_on_batch(images)
+    switched = ours.clone(score_activation="first_order").predict_on_batch(images)
+    np.testing.assert_allclose(found, switched, atol=1e-5)
+    assert np.abs(found - ours.predict_on_batch(images)).max() > 1e-3
+
+
+def test_unfit_score_activation(tmp_path, model):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ValueError, match="score_activation='tanh'"):
+        export.export(model, path, score_activation="tanh")
+    with pytest.raises(ValueError, match="only with a PAMUNet.*and a MobileUNet"):
+        export.export(MobileUNet((32, 32, 3)), path, score_activation="first_order")
+    assert not path.exists()
 
 
 def test_other_results_are_not_kept(tmp_path, converts):

@@ -25,8 +25,10 @@ from keras_pamunet.evaluation import evaluate
 from keras_pamunet.image_inference import predict_images
 from keras_pamunet.inference import fit_image, predict_flips, segment
 from keras_pamunet.models import load_model
+from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from keras_pamunet_cli import app
+from keras_pamunet_cli.options import ScoreActivation
 from tests.helpers import EAGER, PAPER, SMALL, write_lits
 
 KILLED = """
@@ -459,7 +461,11 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert seen["attention"] is None and seen["num_classes"] == 1
     assert "key_stride" not in seen  # Left to the weights, where some are given.
     run(*command, "--weights", "some", "--input-range", "-200", "250")
+    assert "score_activation" not in seen
     assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
+    assert {x.value for x in ScoreActivation} == set(SCORE_ACTIVATIONS)
+    run(*command, "--score-activation", "first_order")
+    assert seen["score_activation"] == "first_order"
 
 
 def test_evaluate_each_class(tmp_path):

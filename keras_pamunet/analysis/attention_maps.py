@@ -102,21 +102,28 @@ def gate_effects(model: keras.Model, images: np.ndarray) -> list[dict[str, float
         For each gate, from 1/2 of the image's size down to 1/16: `"change"`, the norm
         of what it adds to the skip relative to the skip's; and `"uniform"`, the share
         of that, in squares, which is the same at all places of an image: 1 for a gate
-        that prefers no region to another, and NaN for one that adds nothing.
+        that prefers no region to another, and NaN for one that adds nothing. For all
+        but additive attention also `"largest_score"`, the largest of the scores
+        `|Q K^T / sqrt(channels)|`, and `"beyond_1"`, the share of those above 1: if
+        both are small, `score_activation="first_order"` finds what `"sigmoid"` does.
 
     Raises:
         ValueError: if the model has no gates.
     """
     gates = _all_gates(model)
-    tensors = keras.Model(model.input, [(gate.input[0], gate.output) for gate in gates])
+    tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
     effects = []
-    for skip, gated in tensors.predict(images, batch_size=8, verbose=0):
+    found = tensors.predict(images, batch_size=8, verbose=0)
+    for gate, (skip, source, gated) in zip(gates, found):
+        scores = {}
+        if isinstance(gate, ProgressiveLuongAttention):
+            scores = _score_range(gate, skip, source)
         skip = skip.astype("float64")
         added = gated - skip
         square, mean_square = (added**2).mean(), (added.mean(axis=(1, 2)) ** 2).mean()
         change = float(np.sqrt(square / (skip**2).mean()))
         uniform = float(mean_square / square) if square else math.nan
-        effects.append({"change": change, "uniform": uniform})
+        effects.append({"change": change, "uniform": uniform, **scores})
     return effects
 
 
@@ -159,16 +166,35 @@ def _all_gates(model):
 def _mean_scores(gate, skip, source):
     if isinstance(gate, AdditiveAttention):
         return _scores(gate, skip, source)[0, ..., 0]
-    # A few queries at a time: all the scores would not fit in memory.
+    height, width = _key_sides(gate, source)
+    parts = _in_parts(gate, skip, source)
+    total = sum(_scores(gate, part, source).sum(axis=1) for part in parts)
+    return total.reshape(height, width) / math.prod(skip.shape[1:3])
+
+
+def _key_sides(gate, source):
+    return [-(-side // gate.key_stride) for side in source.shape[1:3]]
+
+
+def _in_parts(gate, skip, source):
+    """A few queries at a time: all the scores would not fit in memory."""
     queries = ops.reshape(skip, (1, -1, 1, skip.shape[-1]))
-    count = queries.shape[1]
-    height, width = (-(-side // gate.key_stride) for side in source.shape[1:3])
-    step = max(MAX_SCORES // (height * width), 1)
-    total = sum(
-        _scores(gate, queries[:, first : first + step], source).sum(axis=1)
-        for first in range(0, count, step)
-    )
-    return total.reshape(height, width) / count
+    step = max(MAX_SCORES // math.prod(_key_sides(gate, source)), 1)
+    for first in range(0, queries.shape[1], step):
+        yield queries[:, first : first + step]
+
+
+def _score_range(gate, skips, sources):
+    """How far the scores of some images are from 0, before f."""
+    largest, beyond, count = 0.0, 0, 0
+    for index in range(len(skips)):
+        skip, source = skips[index : index + 1], sources[index : index + 1]
+        for part in _in_parts(gate, skip, source):
+            scores = np.abs(ops.convert_to_numpy(gate.dot_products(part, source)))
+            largest = max(largest, float(scores.max()))
+            beyond += int(np.count_nonzero(scores > 1))
+            count += scores.size
+    return {"largest_score": largest, "beyond_1": beyond / count}
 
 
 def _scores(gate, skip, source):

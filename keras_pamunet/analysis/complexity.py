@@ -208,7 +208,12 @@ def _(layer: ProgressiveLuongAttention, skip, gate, **_) -> int:
     batch, *sides, channels = gate.shape
     sides = [-(-side // layer.key_stride) for side in sides]
     gate = keras.KerasTensor((batch, *sides, channels))
-    products = 2 * math.prod(skip.shape[1:]) * math.prod(sides)
+    *pixels, depth = skip.shape[1:]
+    queries, keys = math.prod(pixels), math.prod(sides)
+    if layer.score_activation == "first_order":  # K^T V, and Q by that.
+        products = (queries + keys) * depth**2
+    else:
+        products = 2 * queries * keys * depth
     return (
         products
         + macs(layer.query, skip)

@@ -8,7 +8,11 @@ from keras_pamunet.ops import (
     attention_scores,
     check_score_activation,
     luong_attention,
+    scaled_dot_products,
 )
+
+# Scores of these are divided by the number of keys. The others sum to about 1.
+DIVIDED = ("sigmoid", "double_sigmoid", "first_order")
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -22,7 +26,14 @@ class ProgressiveLuongAttention(keras.layers.Layer):
 
     where gamma is a learned scalar that starts at 0 and N is the number of keys.
     For `"softmax"` and `"sigmoid_log_n"`, whose scores sum to about 1 over the keys
-    as they are, there is no division.
+    as they are, there is no division. `"first_order"`, `f(s) = 1/2 + s/4`, is the
+    sigmoid's tangent at 0. It makes no attention map, and its time grows with the
+    pixels and not with their square:
+
+        A V = sum(V) / 2 + Q (K^T V) / (4 sqrt(channels))
+
+    Weights trained with the sigmoid may be run with it where the scores |s| stay below
+    about 1; `keras_pamunet.analysis.attention_maps.gate_effects` tells.
 
     Args:
         score_activation: f; see `keras_pamunet.ops.attention_scores`.
@@ -61,6 +72,8 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     Reference:
         - PAM-UNet, arXiv 2405.01503, Fig. 2b and eqs. 1-5. Without the division the
           output of the sigmoid would grow with the image.
+        - `"first_order"`: the sigmoid's first-order Taylor polynomial, and linear
+          attention, Katharopoulos et al., arXiv 2006.16236.
     """
 
     def __init__(
@@ -107,7 +120,7 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         )
         # Float32: sums over thousands of keys overflow half precision.
         value = ops.cast(value, "float32")
-        if self.score_activation in ("sigmoid", "double_sigmoid"):
+        if self.score_activation in DIVIDED:
             value = value / ops.cast(ops.shape(key)[1], "float32")
         context, variance = luong_attention(query, key, value, self.score_activation)
         context = ops.cast(context, skip.dtype)
@@ -118,8 +131,14 @@ class ProgressiveLuongAttention(keras.layers.Layer):
 
     def scores(self, skip: Any, gate: Any) -> Any:
         """The attention map A alone, `(batch, height * width, keys)`."""
-        query, key = self.query(skip), self.key(self._pooled(gate))
-        return attention_scores(_tokens(query), _tokens(key), self.score_activation)
+        return attention_scores(*self._query_and_key(skip, gate), self.score_activation)
+
+    def dot_products(self, skip: Any, gate: Any) -> Any:
+        """`Q K^T / sqrt(channels)`, of which f makes the attention map."""
+        return scaled_dot_products(*self._query_and_key(skip, gate))
+
+    def _query_and_key(self, skip, gate):
+        return _tokens(self.query(skip)), _tokens(self.key(self._pooled(gate)))
 
     def _pooled(self, gate):
         if self.key_stride == 1:

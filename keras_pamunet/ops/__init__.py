@@ -3,6 +3,7 @@ from keras_pamunet.ops.luong_attention import (
     check_score_activation,
     luong_attention,
     portable_attention,
+    scaled_dot_products,
 )
 
 __all__ = [
@@ -10,4 +11,5 @@ __all__ = [
     "check_score_activation",
     "luong_attention",
     "portable_attention",
+    "scaled_dot_products",
 ]

@@ -11,7 +11,13 @@ from keras import ops
 
 from keras_pamunet.backend import fused, over_batch
 
-SCORE_ACTIVATIONS = ("sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n")
+SCORE_ACTIVATIONS = (
+    "sigmoid",
+    "softmax",
+    "double_sigmoid",
+    "sigmoid_log_n",
+    "first_order",
+)
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
 BLOCK_SCORES = 2**20
 # Of a small map: XLA unrolls the loop over a single block, which then takes twice the
@@ -34,7 +40,9 @@ def luong_attention(
 
     The scores are `A = f(scale * query @ key^T)`, the context is `A @ value`. A is
     made block by block of queries, and made again for the gradient; it is never held
-    as a whole.
+    as a whole. With `"first_order"` it is never made at all, and time is linear, too:
+    `A @ value = sum(value) / 2 + scale / 4 * query @ (key^T @ value)`, the linear
+    attention of Katharopoulos et al. 2020, arXiv 2006.16236.
 
     Args:
         query: tensor of shape `(batch, queries, depth)`.
@@ -43,6 +51,7 @@ def luong_attention(
         score_activation: see `attention_scores`.
         scale: factor of the dot products. Defaults to `1 / sqrt(depth)`.
         block_size: queries in a block. By default as many as fit a core's cache.
+            Without effect on `"first_order"`, which has no blocks.
 
     Returns:
         `(context, score_variance)`: the context of shape
@@ -58,6 +67,14 @@ def luong_attention(
             "Invalid value for argument `block_size`. Expected a positive integer. "
             f"Received: block_size={block_size!r}"
         )
+    dtype = value.dtype
+    # Float32 from here on: float16 sums over thousands of keys overflow.
+    query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
+    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if score_activation == "first_order":
+        context, variance = _first_order(query, key, value, scale / 4)
+        return ops.cast(context, dtype), variance
+    query = query * scale
     queries, keys = ops.shape(query)[1], ops.shape(key)[1]
     if block_size is None:
         known = isinstance(queries, int) and isinstance(keys, int)
@@ -67,10 +84,6 @@ def luong_attention(
             block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // least))
     # Not -(-queries // block_size): ONNX rounds negative numbers another way.
     blocks = (queries + block_size - 1) // block_size
-    dtype = value.dtype
-    # Float32 from here on: float16 sums over thousands of keys overflow.
-    query, key, value = (ops.cast(x, "float32") for x in (query, key, value))
-    query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
     # Queries of zeros fill the last block. They need no mask: their rows are cut
     # off, and add nothing to the gradient of the keys and values.
     padding = [(0, 0), (0, blocks * block_size - queries), (0, 0)]
@@ -168,11 +181,46 @@ def luong_attention(
     return ops.cast(context, dtype), variance
 
 
+def _first_order(query, key, value, slope):
+    """Context and variance of the scores `1/2 + slope * query @ key^T`.
+
+    In linear time: (Q K^T) V = Q (K^T V), and K^T V has depth x channels numbers. The
+    variance of the products is that of the centred ones and of each side's mean with
+    the other's deviations: sums of what is not negative, so that nothing cancels.
+    """
+    products = slope * ops.matmul(ops.swapaxes(key, 1, 2), value)
+    context = ops.sum(value, axis=1, keepdims=True) / 2 + ops.matmul(query, products)
+    query_mean, query_covariance = _moments(query)
+    key_mean, key_covariance = _moments(key)
+    variance = (
+        ops.sum(query_covariance * key_covariance, axis=(1, 2))
+        + _quadratic(query_covariance, key_mean)
+        + _quadratic(key_covariance, query_mean)
+    )
+    return context, slope**2 * variance
+
+
+def _moments(tokens):
+    """Mean and covariance over an image's tokens."""
+    mean = ops.mean(tokens, axis=1, keepdims=True)
+    # Again of what is left: TensorFlow's mean of 65,536 numbers is only true to 1e-4.
+    rest = ops.mean(tokens - mean, axis=1, keepdims=True)
+    centred = tokens - mean - rest
+    count = ops.cast(ops.shape(tokens)[1], "float32")
+    covariance = ops.matmul(ops.swapaxes(centred, 1, 2), centred) / count
+    return mean + rest, covariance
+
+
+def _quadratic(covariance, mean):
+    return ops.sum(ops.matmul(mean, covariance) * mean, axis=(1, 2))
+
+
 @contextmanager
 def portable_attention() -> Iterator[None]:
     """Within it, attention is traced in operations that other formats know, too.
 
-    For export: there is no gradient, and the variance is 0.
+    For export: there is no gradient, and the variance is 0. `"first_order"`, plain
+    matrix products, is as ever.
     """
     token = _PORTABLE.set(True)
     try:
@@ -202,6 +250,22 @@ def _portable_context(query, key, value, score_activation, block_size):
     return ops.map(attend_image, (query, ops.swapaxes(key, 1, 2), value))
 
 
+def scaled_dot_products(query: Any, key: Any, scale: float | None = None) -> Any:
+    """What the attention map is made of: `scale * query @ key^T`.
+
+    Args:
+        query: tensor of shape `(batch, queries, depth)`.
+        key: tensor of shape `(batch, keys, depth)`.
+        scale: factor of the dot products. Defaults to `1 / sqrt(depth)`.
+
+    Returns:
+        Float32 tensor of shape `(batch, queries, keys)`.
+    """
+    query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
+    query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    return ops.matmul(query, ops.swapaxes(key, 1, 2))
+
+
 def attention_scores(
     query: Any,
     key: Any,
@@ -214,8 +278,12 @@ def attention_scores(
         query: tensor of shape `(batch, queries, depth)`.
         key: tensor of shape `(batch, keys, depth)`.
         score_activation: `"sigmoid"` (Fig. 2b), `"softmax"` over the keys (eq. 3),
-            `"double_sigmoid"` (eqs. 4-5 to the letter) or `"sigmoid_log_n"`
-            (sigmoid with bias `-log(keys)`, Ramapuram et al. 2024).
+            `"double_sigmoid"` (eqs. 4-5 to the letter), `"sigmoid_log_n"`
+            (sigmoid with bias `-log(keys)`, Ramapuram et al. 2024) or
+            `"first_order"`, `1/2 + s/4` with s the scaled dot products: the
+            first-order Taylor polynomial of the sigmoid at 0. Less than `|s|^3 / 48`
+            away from the sigmoid, 0.02 at `|s| = 1`; beyond `|s| = 2` it leaves
+            [0, 1].
         scale: factor of the dot products. Defaults to `1 / sqrt(depth)`.
 
     Returns:
@@ -225,9 +293,7 @@ def attention_scores(
         ValueError: if `score_activation` is unknown.
     """
     check_score_activation(score_activation)
-    query, key = ops.cast(query, "float32"), ops.cast(key, "float32")
-    query = query * (1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)
-    return _activate(ops.matmul(query, ops.swapaxes(key, 1, 2)), score_activation)[0]
+    return _activate(scaled_dot_products(query, key, scale), score_activation)[0]
 
 
 def _activate(logits, score_activation):
@@ -240,6 +306,8 @@ def _activate(logits, score_activation):
                 scores * (upstream - ops.sum(scores * upstream, axis=-1, keepdims=True))
             ),
         )
+    if score_activation == "first_order":
+        return 0.5 + logits / 4, lambda upstream: upstream / 4
     if score_activation == "sigmoid_log_n":
         logits = logits - ops.log(ops.cast(ops.shape(logits)[-1], "float32"))
     inner = ops.sigmoid(logits)

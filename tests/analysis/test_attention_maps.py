@@ -7,7 +7,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
-from keras_pamunet.analysis.attention_maps import close_gates, gate_effects, gate_maps
+from keras_pamunet.analysis import attention_maps
+from keras_pamunet.analysis.attention_maps import (
+    attention_map,
+    close_gates,
+    gate_effects,
+    gate_maps,
+)
 from keras_pamunet.analysis.figures import attention_sheet
 from keras_pamunet.backend import run_once
 from keras_pamunet_cli import app
@@ -86,6 +92,45 @@ def test_gate_effects(rng):
     assert gate.gamma != 0
     with pytest.raises(ValueError, match="attention=None"):
         close_gates(network(rng, None))
+
+
+def projected(projection, features):
+    kernel, bias = (x.astype("float64") for x in projection.get_weights())
+    features = np.asarray(features, "float64") @ kernel[0, 0] + bias
+    return features.reshape(len(features), -1, kernel.shape[-1])
+
+
+def test_sizes_of_scores(rng, monkeypatch):
+    """Of all images and all pairs of pixels, some queries at a time."""
+    model = network(rng, "luong", (64, 64))
+    gate, other = (model.get_layer(f"attention_{level}") for level in (1, 2))
+    other.query.set_weights([0 * w for w in other.query.get_weights()])
+    images = rng.integers(0, 256, (3, 64, 64, 3), "uint8")
+    skip, source = run_once(keras.Model(model.input, gate.input), images)
+    query, key = projected(gate.query, skip), projected(gate.key, source)
+    scores = abs(query @ key.transpose(0, 2, 1)) / 24**0.5
+    # Half of them beyond 1.
+    half = np.median(scores)
+    gate.query.set_weights([w / half for w in gate.query.get_weights()])
+    monkeypatch.setattr(attention_maps, "MAX_SCORES", 1000 * 256)
+    effects = gate_effects(model, images)
+    assert effects[1]["largest_score"] == pytest.approx(scores.max() / half, rel=1e-4)
+    assert effects[1]["beyond_1"] == pytest.approx(0.5, abs=1e-3)
+    assert effects[2]["largest_score"] == effects[2]["beyond_1"] == 0
+    found = gate_effects(network(rng, "additive", (64, 64)), images)
+    assert [set(effect) for effect in found] == [{"change", "uniform"}] * 4
+
+
+def test_map_of_first_order_attention(rng):
+    model = network(rng, "luong", (64, 64)).clone(score_activation="first_order")
+    image = rng.integers(0, 256, (1, 64, 64, 3), "uint8")
+    gate = model.get_layer("attention_1")
+    skip, source = run_once(keras.Model(model.input, gate.input), image)
+    query, key = projected(gate.query, skip), projected(gate.key, source)
+    expected = 0.5 + query.mean(axis=1) @ key[0].T / 24**0.5 / 4
+    np.testing.assert_allclose(
+        attention_map(model, image, 1), expected.reshape(1, 16, 16), rtol=1e-4
+    )
 
 
 def test_attention_sheet():

@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.analysis.complexity import count, macs
-from keras_pamunet.layers import InvertedResidual
+from keras_pamunet.layers import InvertedResidual, ProgressiveLuongAttention
 
 
 def counted_by_back_end(model):
@@ -126,6 +126,31 @@ def test_key_stride():
         keys = pixels // 4
         total += 2 * pixels * keys * channels + (pixels + 2 * keys) * channels**2
     assert count(PAMUNet(key_stride=2))["macs"] == total
+
+
+def gate(score_activation, key_stride=1):
+    """A gate of 128 channels, beside whose products all else is little."""
+    inputs = keras.Input((16, 24, 128))
+    layer = ProgressiveLuongAttention(score_activation, key_stride=key_stride)
+    return keras.Model(inputs, layer(inputs, inputs))
+
+
+@pytest.mark.parametrize("key_stride", [1, 2])
+def test_first_order_attention(key_stride):
+    pixels, keys = 16 * 24, 16 * 24 // key_stride**2
+    counts = count(gate("first_order", key_stride))
+    assert counts["macs"] == (2 * pixels + 3 * keys) * 128**2
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax",
+    reason="TensorFlow counts the variance, too, which prediction does not compute",
+)
+def test_first_order_attention_as_the_back_end_counts():
+    model = gate("first_order")
+    np.testing.assert_allclose(
+        count(model)["flops"], counted_by_back_end(model), rtol=0.02
+    )
 
 
 def test_nested_and_shared():

@@ -164,7 +164,9 @@ def attention(rng, **arguments):
 
 
 @pytest.mark.parametrize("key_stride", [1, 2])
-@pytest.mark.parametrize("score_activation", ["sigmoid", "softmax", "sigmoid_log_n"])
+@pytest.mark.parametrize(
+    "score_activation", ["sigmoid", "softmax", "sigmoid_log_n", "first_order"]
+)
 def test_attention_formula(rng, score_activation, key_stride):
     regularizer = AttentionVariance(0.3)
     layer, skip, gate = attention(
@@ -191,7 +193,8 @@ def test_attention_formula(rng, score_activation, key_stride):
         project(layer.value, averages),
         score_activation,
     )
-    keys = len(averages[0, 0]) if score_activation == "sigmoid" else 1
+    divided = score_activation in ("sigmoid", "first_order")
+    keys = len(averages[0, 0]) if divided else 1
     expected = skip + float(layer.gamma) * context.reshape(skip.shape) / keys
     gated, ours = layer(skip, gate, return_attention_scores=True)
     np.testing.assert_allclose(gated, expected, rtol=1e-4, atol=1e-4)
@@ -227,6 +230,17 @@ def test_attention_of_many_keys_in_half_precision():
     layer.set_weights([np.full(w.shape, 20) for w in layer.weights])
     # The scores are 1, the values 20 + 20 + 20, and gamma 20.
     np.testing.assert_allclose(layer(skip, gate), 1 + 20 * 60, rtol=1e-3)
+
+
+def test_first_order_attention_in_half_precision():
+    layer = layers.ProgressiveLuongAttention("first_order", dtype="mixed_float16")
+    skip, gate = np.ones((1, 1, 1, 2), "float16"), np.ones((1, 64, 64, 2), "float16")
+    layer.build(skip.shape, gate.shape)
+    layer.set_weights([np.full(w.shape, 0.5) for w in layer.weights])
+    layer.value.set_weights([np.full(w.shape, 20) for w in layer.value.weights])
+    # Queries and keys are 1.5, the scores 1/2 + 2 * 2.25 / sqrt(2) / 4, gamma 1/2.
+    expected = 1 + 60 * (0.5 + 2 * 2.25 / 2**0.5 / 4) / 2
+    np.testing.assert_allclose(layer(skip, gate), expected, rtol=1e-3)
 
 
 def test_attention_starts_as_identity(rng):

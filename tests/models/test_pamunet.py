@@ -13,6 +13,7 @@ from keras_pamunet import PAMUNet
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.losses import DiceBCE
+from keras_pamunet.models import load_model
 
 JAX = keras.backend.backend() == "jax"
 EXPECTED = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
@@ -181,6 +182,31 @@ def test_attention_regularization(rng):
     model(images), weaker(images)
     assert len(model.losses) == 4 and sum(model.losses) > 0
     np.testing.assert_allclose(sum(model.losses), 2 * sum(weaker.losses), rtol=1e-5)
+
+
+def test_switch_to_first_order_scores(rng, tmp_path):
+    """The weights are those of the sigmoid, which the tangent is close to."""
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    model = PAMUNet((32, 32, 3), expansion=1)
+    for gate in model.layers:
+        if gate.name.startswith("attention"):
+            gate.gamma.assign(3.0)
+            gate.query.kernel.assign(0.1 * gate.query.kernel)
+    model.save(tmp_path / "model.keras")
+    switched = load_model(tmp_path / "model.keras").clone(
+        score_activation="first_order"
+    )
+    gate = switched.get_layer("attention_0")
+    assert gate.score_activation == "first_order"
+    for one, other in zip(switched.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    masks = run_once(switched, images)
+    np.testing.assert_allclose(masks, run_once(model, images), atol=1e-5)
+    switched.save(tmp_path / "switched.keras")
+    loaded = load_model(tmp_path / "switched.keras")
+    assert loaded.score_activation == "first_order"
+    np.testing.assert_allclose(run_once(loaded, images), masks, atol=1e-7)
+    assert loaded.clone(score_activation="sigmoid").fingerprint == model.fingerprint
 
 
 LOAD = """

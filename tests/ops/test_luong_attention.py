@@ -27,6 +27,7 @@ def formula(query, key, value, score_activation, scale=None):
         "sigmoid": lambda: sigmoid(logits),
         "double_sigmoid": lambda: sigmoid(sigmoid(logits)),
         "sigmoid_log_n": lambda: sigmoid(logits - np.log(key.shape[1])),
+        "first_order": lambda: 0.5 + logits / 4,
         "softmax": lambda: np.exp(logits) / np.exp(logits).sum(-1, keepdims=True),
     }[score_activation]()
     return scores, scores @ value, scores.var(axis=(1, 2))
@@ -123,20 +124,21 @@ def test_gradients(rng, score_activation):
     keras.backend.backend() != "tensorflow",
     reason="JAX compiles anew for each size: it has no graphs of unknown sizes",
 )
+@pytest.mark.parametrize("score_activation", ["sigmoid", "first_order"])
 @pytest.mark.parametrize("xla", [False, True])
-def test_unknown_sizes_in_a_graph(rng, xla):
+def test_unknown_sizes_in_a_graph(rng, xla, score_activation):
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, 8])] * 3, jit_compile=xla)
     def slopes(query, key, value):
         with tf.GradientTape() as tape:
             tape.watch([query, key, value])
-            context, variance = luong_attention(query, key, value)
+            context, variance = luong_attention(query, key, value, score_activation)
             total = ops.sum(context * context) + ops.sum(variance)
         return tape.gradient(total, [query, key, value])
 
     def plain(query, key, value):
-        scores = attention_scores(query, key)
+        scores = attention_scores(query, key, score_activation)
         context = ops.matmul(scores, value)
         return ops.sum(context * context) + ops.sum(ops.var(scores, axis=(1, 2)))
 
@@ -144,6 +146,69 @@ def test_unknown_sizes_in_a_graph(rng, xla):
         inputs = tokens(rng, 2, queries, keys, 8, 8)
         for slope, other in zip(slopes(*inputs), gradients(plain, *inputs)[1]):
             np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    queries=st.integers(2, 40),
+    keys=st.integers(2, 40),
+    depth=st.integers(1, 64),
+    offset=st.floats(-8, 8),
+    noise=st.floats(1e-3, 1),
+    scale=st.none() | st.floats(0.1, 2),
+)
+def test_first_order_of_offset_tokens(rng, queries, keys, depth, offset, noise, scale):
+    """Scores of a large mean that hardly differ, whose squares alone would cancel."""
+    query, key, value = tokens(rng, 2, queries, keys, depth, 3)
+    query, key = offset + noise * query, offset + noise * key
+    inputs = query.astype("float32"), key.astype("float32"), value
+    _, context, variance = formula(*inputs, "first_order", scale)
+    ours = luong_attention(*inputs_as_tensors(inputs), "first_order", scale)
+    np.testing.assert_allclose(ours[0], context, rtol=1e-5, atol=2e-3)
+    np.testing.assert_allclose(ours[1], variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_first_order_of_many_tokens(rng, xla):
+    """Of 65,536, whose map would take 16 GiB. Sums of as many numbers lose digits."""
+    inputs = [
+        (7.3 + spread * rng.normal(size=(1, 2**16, 8))).astype("float32")
+        for spread in (1e-3, 1e-3, 1)
+    ]
+    query, key, value = (x[0].astype("float64") for x in inputs)
+    slope = 8**-0.5 / 4
+    context = value.sum(axis=0) / 2 + slope * query @ (key.T @ value)
+    centred, other = query - query.mean(axis=0), key - key.mean(axis=0)
+    # The variance of sums and products of independent numbers, one term each.
+    variance = (
+        ((centred @ key.mean(axis=0)) ** 2).mean()
+        + ((other @ query.mean(axis=0)) ** 2).mean()
+        + np.sum((centred.T @ centred) * (other.T @ other)) / 2**32
+    )
+
+    def attend(*inputs):
+        return luong_attention(*inputs, "first_order")
+
+    ours = (by_xla(attend) if xla else attend)(*inputs_as_tensors(inputs))
+    np.testing.assert_allclose(ours[0][0], context, rtol=1e-5)
+    np.testing.assert_allclose(ours[1], [slope**2 * variance], rtol=1e-5)
+
+
+def test_first_order_is_the_tangent_of_the_sigmoid(rng):
+    query, key, _ = tokens(rng, 2, 20, 30, 8, 1)
+    query = query / 4
+    logits, *_ = formula(query, key, key, "first_order")
+    logits = 4 * logits - 2
+    sigmoid, tangent = (
+        np.asarray(attention_scores(*inputs_as_tensors((query, key)), name))
+        for name in ("sigmoid", "first_order")
+    )
+    assert (abs(sigmoid - tangent) <= abs(logits) ** 3 / 48 + 1e-6).all()
 
 
 MEMORY = """
@@ -177,18 +242,18 @@ def test_memory_is_linear():
 
 
 SHARDED = """
-import jax, numpy as np
+import sys, jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from keras import ops
 from keras_pamunet.ops import attention_scores, luong_attention
 
 def ours(inputs):
-    context, variance = luong_attention(*inputs)
+    context, variance = luong_attention(*inputs, sys.argv[1])
     return ops.sum(context * context) + ops.sum(variance)
 
 def plain(inputs):
     query, key, value = inputs
-    scores = attention_scores(query, key)
+    scores = attention_scores(query, key, sys.argv[1])
     context = ops.matmul(scores, value)
     return ops.sum(context * context) + ops.sum(ops.var(scores, axis=(1, 2)))
 
@@ -203,13 +268,14 @@ for slope, other in zip(gradient(sharded), jax.grad(plain)(list(inputs))):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX shards arrays")
-def test_each_device_computes_its_own_images():
+@pytest.mark.parametrize("score_activation", ["sigmoid", "first_order"])
+def test_each_device_computes_its_own_images(score_activation):
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
     }
     done = subprocess.run(
-        [sys.executable, "-c", SHARDED],
+        [sys.executable, "-c", SHARDED, score_activation],
         capture_output=True,
         text=True,
         env=environment,
@@ -235,7 +301,7 @@ def test_small_variance_of_large_scores():
 
 def test_arguments(rng):
     inputs = tokens(rng, 1, 2, 2, 2, 2)
-    with pytest.raises(ValueError, match="Expected one of.*Received.*'tanh'"):
+    with pytest.raises(ValueError, match="one of.*'first_order'.*Received.*'tanh'"):
         luong_attention(*inputs, "tanh")
     with pytest.raises(ValueError, match="block_size=0"):
         luong_attention(*inputs, block_size=0)
