@@ -12,7 +12,7 @@ from keras_pamunet.data import Phantom, open_splits
 from keras_pamunet.data.targets import label_count, to_labels
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference import fit_image
-from keras_pamunet.models import PAMUNet, Segmenter, load_model
+from keras_pamunet.models import Segmenter, check_arguments, load_model
 from keras_pamunet.models.onnx_file import NEEDED, check_requirements, write_onnx
 from keras_pamunet.onnx_model import OnnxModel
 from keras_pamunet.progress import track
@@ -79,12 +79,8 @@ def export(
     shape = (*(size or model.input_shape[1:3]), model.input_shape[3])
     changes = {}
     if score_activation is not None:
-        if not isinstance(model, PAMUNet):
-            raise ValueError(
-                "Expected `score_activation` only with a PAMUNet. Received: "
-                f"score_activation={score_activation!r} and a {type(model).__name__}"
-            )
         changes["score_activation"] = score_activation
+    check_arguments(type(model), changes)
     model = model.clone(input_shape=shape, dtype="float32", **changes)
     images = _images(model, data, split, part)
     make_folder(output.parent)
