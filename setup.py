@@ -84,7 +84,7 @@ setup(
         "keras_pamunet.presets": ["*/*"],
         "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
     },
-    entry_points={"console_scripts": ["keras-pamunet = keras_pamunet_cli:run"]},
+    entry_points={"console_scripts": ["keras-pamunet = keras_pamunet.cli:run"]},
     install_requires=[
         "absl-py>=2.1",
         "filelock>=3.16",

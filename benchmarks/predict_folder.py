@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PRESET = "pamunet_kvasir_seg_256"
-RUN = "from keras_pamunet_cli import app; app()"
+RUN = "from keras_pamunet.cli import app; app()"
 
 
 def seconds(code, backend, options, work):

@@ -12,15 +12,14 @@ from keras import ops
 
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
-from keras_pamunet.analysis.figures import comparison
 from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.pipeline import pipeline
-from keras_pamunet.data.targets import label_count, to_labels, to_targets
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.drawing import to_rgb, write_picture
+from keras_pamunet.figures import comparison
 from keras_pamunet.files import read_json_object, write_json
-from keras_pamunet.inference import (
+from keras_pamunet.inference.predictor import (
     fit_image,
     predict_batch,
     resize_labels,
@@ -29,6 +28,7 @@ from keras_pamunet.inference import (
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_kind
+from keras_pamunet.targets import label_count, to_labels, to_targets
 
 SCORES = ("dice", "iou", "recall", "precision")
 

@@ -5,9 +5,9 @@ import numpy as np
 from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
-from keras_pamunet.data.targets import default_names
 from keras_pamunet.drawing import own_range
 from keras_pamunet.models import Segmenter
+from keras_pamunet.targets import default_names
 
 
 class PredictedMasks:

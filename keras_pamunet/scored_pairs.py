@@ -9,10 +9,10 @@ from keras_pamunet import hub
 from keras_pamunet.data import MaskFolder, open_source, open_splits
 from keras_pamunet.data.image_file import is_image
 from keras_pamunet.data.pairs import Pairs, some
-from keras_pamunet.data.targets import label_count
 from keras_pamunet.data.windows import takes_hu
 from keras_pamunet.files import is_split
 from keras_pamunet.run_folder import read_config, run_of
+from keras_pamunet.targets import label_count
 
 ALL = "all"
 

@@ -11,7 +11,7 @@ from keras_pamunet.data import Cache, check
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import make_folder
-from keras_pamunet.inference import input_size
+from keras_pamunet.inference.predictor import input_size
 from keras_pamunet.models import load_model
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.run_folder import CONFIG

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import gate_maps
-from keras_pamunet.analysis.figures import attention_sheet, contact_sheet
 from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.image_file import read_image
 from keras_pamunet.drawing import check_suffix, own_range, to_rgb, write_picture
-from keras_pamunet.inference import fit_image
+from keras_pamunet.figures import attention_sheet, contact_sheet
+from keras_pamunet.inference.predictor import fit_image
 
 
 def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None:
@@ -59,7 +59,7 @@ def show_attention(
         model: a `PAMUNet` with attention.
         image: path of the image, which is resized to what the model takes.
         output: path of the picture, such as `attention.png`, with a row for each gate
-            (see `keras_pamunet.analysis.figures.attention_sheet`).
+            (see `keras_pamunet.figures.attention_sheet`).
         pixel: `(row, column)` in the image; whom the last map belongs to. Defaults to
             the pixel in the middle.
 

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.data import open_splits
-from keras_pamunet.data.targets import label_count
 from keras_pamunet.files import (
     locked,
     plain,
@@ -25,6 +24,7 @@ from keras_pamunet.files import (
 )
 from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
 from keras_pamunet.run_folder import check_backend, open_run, write_config
+from keras_pamunet.targets import label_count
 from keras_pamunet.training import Recipe, find_recipe, train
 
 TUNERS = {

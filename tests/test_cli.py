@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
+from keras_pamunet.cli import app
 from keras_pamunet.data import Folder, Phantom, load_split, save_split
 from keras_pamunet.palette import COLOURS
 from keras_pamunet.show import show
-from keras_pamunet_cli import app
 
 
 def run(*arguments):
@@ -139,7 +139,7 @@ def test_show_deep_images(tmp_path, dtype, gain, offset):
 
 def process(*arguments, **options):
     """The command in a process of its own."""
-    command = [sys.executable, "-c", "from keras_pamunet_cli import run; run()"]
+    command = [sys.executable, "-c", "from keras_pamunet.cli import run; run()"]
     options = {"capture_output": True, "text": True, "timeout": 100, **options}
     return subprocess.run([*command, *map(str, arguments)], **options)
 
@@ -194,7 +194,7 @@ class Swallowing:  # As an import of a back end may do.
                 pass
 
 sys.meta_path.insert(0, Swallowing())
-from keras_pamunet_cli import run
+from keras_pamunet.cli import run
 run()
 """
 
@@ -207,11 +207,11 @@ def test_stopped_while_importing():
 
 FAILING = """
 import os, signal, sys
-import keras_pamunet_cli
+import keras_pamunet.cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-@keras_pamunet_cli.app.command()
+@keras_pamunet.cli.app.command()
 def stop():
     def run():
         try:
@@ -220,9 +220,9 @@ def stop():
         except KeyboardInterrupt:
             raise TypeError("half done")
 
-    keras_pamunet_cli.entry.call(run, "json", "To go on: ")
+    keras_pamunet.cli.entry.call(run, "json", "To go on: ")
 
-keras_pamunet_cli.run()
+keras_pamunet.cli.run()
 """
 
 
@@ -237,14 +237,14 @@ def test_stopped_in_mid_work():
 TERMINATED = """
 import os, signal, sys
 from keras_pamunet import files
-import keras_pamunet_cli
+import keras_pamunet.cli
 
-@keras_pamunet_cli.app.command()
+@keras_pamunet.cli.app.command()
 def stop(path: str):
     with files.written_aside(files.Path(path)):
         os.kill(os.getpid(), signal.SIGTERM)
 
-keras_pamunet_cli.run()
+keras_pamunet.cli.run()
 """
 
 

@@ -39,7 +39,7 @@ def test_import_adds_nothing_heavy():
 
 
 def test_command_line_imports_no_back_end():
-    added = imported("sys", "keras_pamunet_cli")
+    added = imported("sys", "keras_pamunet.cli")
     assert "typer" in added
     assert not added & {"keras", "keras_pamunet", "tensorflow", "jax", "torch", "numpy"}
 
@@ -99,7 +99,7 @@ def test_version_and_info():
             [
                 sys.executable,
                 "-c",
-                "from keras_pamunet_cli import app; app()",
+                "from keras_pamunet.cli import app; app()",
                 *arguments,
             ],
             capture_output=True,
@@ -112,7 +112,7 @@ def test_version_and_info():
 
 def test_presets_without_keras():
     code = (
-        "import sys; from keras_pamunet_cli import app; app(standalone_mode=False); "
+        "import sys; from keras_pamunet.cli import app; app(standalone_mode=False); "
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     done = subprocess.run(

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
+from keras_pamunet.cli import app
 from keras_pamunet.data import open_splits, save_split
 from keras_pamunet.scored_pairs import open_pairs
-from keras_pamunet_cli import app
 from tests.helpers import write_lits
 
 

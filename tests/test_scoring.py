@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.bootstrap import mean_interval
-from keras_pamunet.image_inference import predict_images
+from keras_pamunet.cli import app
+from keras_pamunet.inference.images import predict_images
 from keras_pamunet.models import load_model
 from keras_pamunet.scoring import score
-from keras_pamunet_cli import app
 from tests.helpers import write_lits
 
 

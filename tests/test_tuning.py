@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, tuning
 from keras_pamunet.analysis.complexity import count
+from keras_pamunet.cli import app
 from keras_pamunet.data import Folder
 from keras_pamunet.data.splits import ratio_split, save_split
-from keras_pamunet_cli import app
 from tests.helpers import EAGER
 
 # Where the training is made up, nothing depends on the back end.

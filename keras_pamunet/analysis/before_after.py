@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_pamunet.analysis.figures import before_after
-from keras_pamunet.data.targets import to_labels
 from keras_pamunet.drawing import to_rgb, write_picture
-from keras_pamunet.inference import predict_batch, resize_labels
+from keras_pamunet.figures import before_after
+from keras_pamunet.inference.predictor import predict_batch, resize_labels
+from keras_pamunet.targets import to_labels
 
 IMAGES = 4
 

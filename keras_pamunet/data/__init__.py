@@ -1,5 +1,3 @@
-from contextlib import suppress
-
 from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.check import check, examine
@@ -19,10 +17,6 @@ from keras_pamunet.data.tfds_source import TfdsSource
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import Volumes
 from keras_pamunet.data.windows import WINDOWS
-
-with suppress(ImportError):  # Tells TFDS, if it is there, of the builders.
-    import keras_pamunet.data.kvasir_seg
-    import keras_pamunet.data.lits  # noqa: F401
 
 __all__ = [
     "WINDOWS",

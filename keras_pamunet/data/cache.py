@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from keras_pamunet.data.opencv import DTYPES, apply_opencv
-from keras_pamunet.data.pairs import check_labels
+from keras_pamunet.targets import check_labels
 
 
 class Cache:

@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_pamunet.data.pairs import check_labels, printable, some
+from keras_pamunet.data.pairs import printable, some
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.progress import track
+from keras_pamunet.targets import check_labels
 
 # Ends of the histogram's bins, shares of foreground.
 BINS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1)

@@ -65,19 +65,6 @@ def check_num_classes(num_classes: int) -> int:
     return num_classes
 
 
-def check_labels(mask: np.ndarray, num_classes: int) -> None:
-    """Makes sure that a mask has the values that a network learns.
-
-    Raises:
-        ValueError: if it has labels beyond those of the classes.
-    """
-    top = max(num_classes - 1, 1)
-    if mask.size and not (mask.min() >= 0 and mask.max() <= top):
-        raise ValueError(
-            f"Expected labels from 0 to {top}. Received: {mask.min()} to {mask.max()}"
-        )
-
-
 def printable(text: str) -> str:
     """Text with what cannot be printed, such as bytes of a name, as `\\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

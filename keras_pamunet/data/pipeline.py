@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import grain
 
-from keras_pamunet.data.targets import to_targets
+from keras_pamunet.targets import to_targets
 
 
 def pipeline(
@@ -37,7 +37,7 @@ def pipeline(
         seed: of order and augmentation.
         first_batch: number of the first batch, to go on where a run was stopped.
         num_threads: threads that read and augment.
-        masks: of a network's classes, see `keras_pamunet.data.targets.to_targets`.
+        masks: of a network's classes, see `keras_pamunet.targets.to_targets`.
 
     Returns:
         Dataset of `(images, masks)`: `(batch, height, width, channels)` in the

@@ -108,6 +108,10 @@ def _builder(name, data_dir):
         )
     import tensorflow_datasets as tfds
 
+    # Tell TFDS of the builders of this package.
+    import keras_pamunet.data.kvasir_seg
+    import keras_pamunet.data.lits  # noqa: F401
+
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
@@ -115,7 +119,8 @@ def _builder(name, data_dir):
             f"TFDS knows no data set {name!r}, and has none prepared."
         ) from error
     prepare = (
-        "Prepare it in Python: import keras_pamunet.data, tensorflow_datasets as tfds; "
+        "Prepare it in Python: import tensorflow_datasets as tfds; from "
+        "keras_pamunet.data import kvasir_seg, lits; "
         f"tfds.builder({name!r}, file_format='array_record').download_and_prepare()"
     )
     if not builder.is_prepared():

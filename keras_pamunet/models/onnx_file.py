@@ -1,4 +1,4 @@
-"""Writes a model as an ONNX file. Compares nothing: `keras_pamunet.export` does."""
+"""Writes a model as an ONNX file, and compares nothing."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from keras_pamunet.files import replace_bytes
+from keras_pamunet.inference.onnx_model import METADATA, seal
 from keras_pamunet.layers import Conv2D
-from keras_pamunet.onnx_model import METADATA, seal
 from keras_pamunet.ops import portable_attention
 from keras_pamunet.saving import to_keras_file
 

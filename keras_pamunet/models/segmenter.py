@@ -21,7 +21,7 @@ from keras_pamunet.models.task import Task
 from keras_pamunet.saving import to_weights_file
 
 if TYPE_CHECKING:
-    from keras_pamunet.segmentation import Segmentation
+    from keras_pamunet.inference.segmentation import Segmentation
 
 
 class Segmenter(keras.Model):
@@ -220,11 +220,9 @@ class Segmenter(keras.Model):
         >>> found.mask.shape, [x.size for x in found.objects]
         """
         # Imported here: it brings OpenCV, Pillow and more.
-        from keras_pamunet import inference
+        from keras_pamunet.inference import segment
 
-        return inference.segment(
-            self, image, flips=flips, threshold=threshold, min_area=min_area
-        )
+        return segment(self, image, flips=flips, threshold=threshold, min_area=min_area)
 
     def make_train_function(self, force: bool = False) -> Any:
         self._build_optimizer()
@@ -283,7 +281,7 @@ class Segmenter(keras.Model):
 
         Args:
             filepath: the file or folder.
-            format: `"onnx"` as `keras_pamunet.export.export` writes it, which also
+            format: `"onnx"` as `keras_pamunet.onnx_export.export` writes it, which also
                 compares; and what else `keras.Model.export` offers.
             verbose: as Keras takes it.
             input_signature: the same. With `"onnx"` only its batch counts.

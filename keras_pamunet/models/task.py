@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_pamunet.data.targets import MASKS, default_names, label_count
 from keras_pamunet.layers import CropLike, PadToMultiple
 from keras_pamunet.models.arguments import (
     MAX_CLASSES,
@@ -17,6 +16,7 @@ from keras_pamunet.models.arguments import (
     to_range,
     to_shape,
 )
+from keras_pamunet.targets import MASKS, default_names, label_count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

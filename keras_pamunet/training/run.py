@@ -15,7 +15,6 @@ from keras_pamunet.analysis.learning_curve import write_learning_curve
 from keras_pamunet.backend import device_names, set_random_seed
 from keras_pamunet.comparison import compare, write_comparison
 from keras_pamunet.data import WINDOWS, Cache, check, open_splits, pipeline
-from keras_pamunet.data.targets import label_count
 from keras_pamunet.data.windows import takes_hu, window_limits
 from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
@@ -31,6 +30,7 @@ from keras_pamunet.run_folder import (
     write_config,
 )
 from keras_pamunet.saving import to_keras_file
+from keras_pamunet.targets import label_count
 from keras_pamunet.training.batch_statistics import estimate_batch_statistics
 from keras_pamunet.training.checkpoint import Checkpoint
 from keras_pamunet.training.recipe import Recipe, find_recipe

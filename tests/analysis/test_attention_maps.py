@@ -14,9 +14,9 @@ from keras_pamunet.analysis.attention_maps import (
     gate_effects,
     gate_maps,
 )
-from keras_pamunet.analysis.figures import attention_sheet
 from keras_pamunet.backend import run_once
-from keras_pamunet_cli import app
+from keras_pamunet.cli import app
+from keras_pamunet.figures import attention_sheet
 
 
 def network(rng, attention, size=(40, 64), key_stride=1):

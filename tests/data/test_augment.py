@@ -19,7 +19,7 @@ def test_mask_stays_with_the_image():
         assert not (bright != changed)[~border].any()
 
 
-STILL = {"flip": False, "turn": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
+STILL = {"mirror_axes": (), "turn": False, "rotation": 0, "zoom": (1, 1), "shift": 0}
 
 
 def test_augment_mixes_no_labels(rng):

@@ -146,7 +146,7 @@ def test_interrupted_preparation_starts_again(manual, monkeypatch):
         patch.setattr(lits, "read_labels", fail)
         with pytest.raises(KeyboardInterrupt):
             prepare("slices_128", manual)
-    prepared = manual.parent / "tfds/lits/slices_128/1.0.0"
+    prepared = manual.parent / "tfds/lits/slices_128/2.0.0"
     assert not prepared.exists()
     assert_slices(prepare("slices_128", manual), manual)
     assert prepared.exists() and len(list(prepared.parent.iterdir())) == 1
@@ -169,7 +169,7 @@ def test_reading_needs_no_tensorflow(manual):
     program = """
 import sys
 import grain
-import keras_pamunet.data
+from keras_pamunet.data import lits
 import tensorflow_datasets as tfds
 source = tfds.data_source("lits/slices_128", data_dir=sys.argv[1], split="train")
 assert sum(1 for _ in grain.MapDataset.source(source).to_iter_dataset()) == 6

@@ -253,7 +253,7 @@ def _other_weights(model, file):
 
 
 def exported(root: Path) -> Try:
-    from keras_pamunet.onnx_model import OnnxModel
+    from keras_pamunet.inference.onnx_model import OnnxModel
 
     whole = seeds.onnx_model()
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 20, 20, 3)).astype("float32")
@@ -377,7 +377,7 @@ def searches(root: Path) -> Try:
 
 def records(root: Path) -> Try:
     """The record of the masks in a folder, which `predict` goes on with."""
-    from keras_pamunet.image_inference import predict_images
+    from keras_pamunet.inference.images import predict_images
 
     data, whole = root / "pictures", root / "found"
     if not whole.exists():

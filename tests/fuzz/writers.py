@@ -12,11 +12,11 @@ import numpy as np
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.data import Phantom, save_split
-from keras_pamunet.image_inference import predict_images
+from keras_pamunet.inference.images import predict_images
+from keras_pamunet.inference.volumes import predict_volumes
 from keras_pamunet.run_folder import write_config
 from keras_pamunet.show import show
 from keras_pamunet.training import train
-from keras_pamunet.volume_inference import predict_volumes
 from tests.fuzz import seeds
 from tests.fuzz.targets import Stub
 

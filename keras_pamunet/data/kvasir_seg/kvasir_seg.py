@@ -18,7 +18,7 @@ class KvasirSeg(tfds.core.GeneratorBasedBuilder):
 
     Example:
 
-    >>> import keras_pamunet.data
+    >>> import keras_pamunet.data.kvasir_seg
     >>> import tensorflow_datasets as tfds
     >>> builder = tfds.builder("kvasir_seg", file_format="array_record")
     >>> builder.download_and_prepare()

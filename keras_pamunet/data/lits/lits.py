@@ -59,7 +59,7 @@ class Lits(tfds.core.GeneratorBasedBuilder):
 
     Example:
 
-    >>> import keras_pamunet.data
+    >>> import keras_pamunet.data.lits
     >>> import tensorflow_datasets as tfds
     >>> source = tfds.data_source("lits/slices_128", data_dir="data")
     """

@@ -1,0 +1,221 @@
+"""The command `predict`."""
+
+import glob
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from keras_pamunet.cli.entry import call
+from keras_pamunet.cli.options import (
+    MODEL_HELP,
+    Device,
+    Flips,
+    Quiet,
+)
+from keras_pamunet.cli.screen import bold, print_table
+
+# The preset of the highest Dice.
+DEFAULT_MODEL = "pamunet_kvasir_seg_256"
+# More images than this are summed up.
+MOST_ROWS = 20
+
+
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images or NIfTI volumes: files, folders, patterns such as '*.jpg'."
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help=f"{MODEL_HELP} Or an .onnx file, without Keras."
+        ),
+    ] = DEFAULT_MODEL,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the masks; for one input also the mask's own path. "
+            "Default: beside the input, as photos_predicted.",
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into subfolders, too.")
+    ] = False,
+    overlay: Annotated[
+        bool, typer.Option(help="Draw what was found: overlays of images, previews.")
+    ] = True,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write them, too, with 16 bits.")
+    ] = False,
+    class_masks: Annotated[
+        bool, typer.Option("--class-masks", help="Write a mask for each class, too.")
+    ] = False,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Lowest probability of an object; of classes that exclude each other "
+            "the likeliest is taken."
+        ),
+    ] = 0.5,
+    min_area: Annotated[
+        int, typer.Option(help="Leave out smaller objects. Pixels; images only.", min=0)
+    ] = 0,
+    min_volume: Annotated[
+        float, typer.Option(help="Leave out smaller objects. ml; volumes only.", min=0)
+    ] = 0,
+    flips: Flips = True,
+    batch_size: Annotated[
+        int, typer.Option(help="Images or slices at once.", min=1)
+    ] = 8,
+    device: Device = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write masks anew that are there.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find objects in images or CT volumes: masks, pictures, numbers."""
+    paths = _expand(inputs)
+    folder = output or _beside(paths)
+    is_onnx = model.endswith(".onnx")
+    if is_onnx and device not in (None, "cpu"):
+        raise typer.BadParameter("ONNX models run on the CPU.", param_hint="--device")
+
+    def run():
+        from keras_pamunet.data.nifti import is_nifti
+        from keras_pamunet.inference.inputs import find_files
+
+        # Before the model is loaded.
+        is_volumes = any(map(is_nifti, find_files(paths, recursive).values()))
+        _check_options(is_volumes, min_area, min_volume)
+        options = {
+            "recursive": recursive,
+            "probabilities": probabilities,
+            "class_masks": class_masks,
+            "threshold": threshold,
+            "flips": flips,
+            "batch_size": batch_size,
+            "overwrite": overwrite,
+            "progress": not quiet,
+        }
+        with _on_device(None if is_onnx else device):
+            network = _open_model(model, quiet)
+            if is_volumes:
+                from keras_pamunet.inference.volumes import predict_volumes
+
+                return predict_volumes(
+                    network,
+                    paths,
+                    folder,
+                    preview=overlay,
+                    min_volume=min_volume,
+                    **options,
+                )
+            from keras_pamunet.inference.images import predict_images
+
+            return predict_images(
+                network, paths, folder, overlay=overlay, min_area=min_area, **options
+            )
+
+    module = "keras_pamunet.inference.onnx_model" if is_onnx else "keras_pamunet.models"
+    _show(call(run, module, extra="export" if is_onnx else None))
+
+
+def _expand(inputs):
+    """Paths that are there. Said of others before anything is imported."""
+    paths = []
+    for given in inputs:
+        found = (
+            [given]
+            if Path(given).exists()
+            else sorted(glob.glob(given, recursive=True))
+        )
+        if not found:
+            typer.secho(
+                f"Error: Expected a file, a folder or a pattern. Not there: {given}",
+                fg="red",
+                err=True,
+            )
+            raise typer.Exit(1)
+        paths += map(Path, found)
+    return paths
+
+
+def _beside(paths):
+    """The folder for the masks, if none is named."""
+    if len(paths) > 1:
+        return Path("predicted")
+    path = paths[0].resolve()
+    stem = path.name if path.is_dir() else path.name.partition(".")[0]
+    return path.with_name(f"{stem}_predicted")
+
+
+def _check_options(is_volumes, min_area, min_volume):
+    if is_volumes and min_area:
+        raise ValueError("Expected --min-volume for volumes. Received: --min-area")
+    if not is_volumes and min_volume:
+        raise ValueError("Expected NIfTI volumes for --min-volume. Received: images")
+
+
+def _on_device(name):
+    if name is None:
+        return nullcontext()
+    from keras_pamunet.backend import on_device
+
+    return on_device(name)
+
+
+def _open_model(model, quiet):
+    """A model in Keras or, of an .onnx file, in ONNX Runtime."""
+    if model.endswith(".onnx"):
+        from keras_pamunet.inference.onnx_model import OnnxModel
+
+        return OnnxModel(model)
+    from keras_pamunet import hub
+    from keras_pamunet.models import load_model
+
+    if model == DEFAULT_MODEL and not quiet:
+        typer.echo(f"Model: {model}, for {hub.presets()[model]['task']}")
+    return load_model(model)
+
+
+def _show(predicted):
+    rows = [row for row in predicted.rows if row["kind"] != "object"]
+    if not rows:
+        typer.echo("Nothing to do.")
+        return
+    is_volumes = rows[0]["kind"] == "volume"
+    size = "ml" if is_volumes else "% of the image"
+    key = "volume_ml" if is_volumes else "percent"
+    table = Table()
+    table.add_column("mask", overflow="fold")
+    for column in ("objects", size, "mean probability"):
+        table.add_column(column, justify="right")
+    for row in rows if len(rows) <= MOST_ROWS else ():
+        probability = row.get("mean_probability")
+        cells = (f"{row[key]:.1f}", "" if probability is None else f"{probability:.3f}")
+        table.add_row(row["mask"], str(row["object"]), *cells)
+    if len(rows) > MOST_ROWS:
+        hits = sorted(row[key] for row in rows if row["object"])
+        median = f", {hits[len(hits) // 2]:.1f} {size} in the median" if hits else ""
+        typer.echo(
+            f"{len(hits)} of {len(rows)} with a finding{median}; "
+            f"{sum(row['object'] for row in rows)} objects"
+        )
+    else:
+        print_table(table)
+    if predicted.kept:
+        typer.echo(
+            f"{len(predicted.kept)} mask(s) were there and are kept: made of the same "
+            "input by the same model (--overwrite makes them anew)"
+        )
+    typer.echo(f"{len(predicted.written)} new mask(s) in {bold(predicted.folder)}")
+    for name in ("overlays", "previews", "probabilities", "classes", "results.csv"):
+        if (predicted.folder / name).exists():
+            typer.echo(f"  {predicted.folder / name}")

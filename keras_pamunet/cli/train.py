@@ -1,0 +1,172 @@
+"""The command `train`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_pamunet.cli.entry import call
+from keras_pamunet.cli.options import (
+    MODEL_HELP,
+    Attention,
+    BatchSize,
+    Data,
+    EncoderWeights,
+    InputRange,
+    Network,
+    Quiet,
+    Recipe,
+    ScoreActivation,
+    Seed,
+    Split,
+    TrainingSize,
+    Window,
+    window_of,
+)
+from keras_pamunet.cli.screen import show_comparison, show_scores
+
+
+def train(
+    data: Data = "phantom",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder.")
+    ] = None,
+    network: Network = None,
+    split: Split = None,
+    recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
+        Recipe.default
+    ),
+    size: TrainingSize = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: BatchSize = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: 0.001, of the paper 0.01.")
+    ] = None,
+    encoder_weights: EncoderWeights = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help=f"To start from. {MODEL_HELP} Options follow it by default."),
+    ] = None,
+    attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
+    score_activation: Annotated[
+        ScoreActivation | None,
+        typer.Option(
+            help="Of luong, self and cross. first_order is the sigmoid's tangent, in "
+            "linear time. Default: sigmoid of luong, else softmax."
+        ),
+    ] = None,
+    attention_regularization: Annotated[
+        float | None,
+        typer.Option(
+            help="Lambda, weight of the attention's variance. Default: 0.01.", min=0
+        ),
+    ] = None,
+    expansion: Annotated[
+        int | None,
+        typer.Option(help="Of the inverted residual blocks. Default: 6.", min=1),
+    ] = None,
+    key_stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, attention to averages of squares. Default: 1.", min=1
+        ),
+    ] = None,
+    input_range: InputRange = None,
+    window: Window = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, masks hold labels, 0 the background, which counts as a "
+            "class. Default: as --weights, or 1.",
+            min=1,
+        ),
+    ] = None,
+    overlapping: Annotated[
+        bool,
+        typer.Option(
+            "--overlapping",
+            help="What has a label belongs to the classes before it, too, as a tumour "
+            "(2) to its liver (1). The background is no class then.",
+        ),
+    ] = False,
+    class_names: Annotated[
+        str | None,
+        typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model, and score it. The same command goes on after a break."""
+
+    def run():
+        from keras_pamunet import training
+
+        return training.train(
+            data,
+            folder,
+            network=network,
+            split=split,
+            recipe=recipe.value,
+            size=size,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            progress=not quiet,
+            weights=weights,
+            window=window_of(window),
+            **given,
+        )
+
+    options = {
+        "encoder_weights": encoder_weights,
+        "attention": attention,
+        "score_activation": score_activation and score_activation.value,
+        "attention_regularization": attention_regularization,
+        "expansion": expansion,
+        "key_stride": key_stride,
+        "input_range": input_range,
+        "num_classes": num_classes,
+        "masks": "overlapping" if overlapping else None,
+        "class_names": class_names and class_names.split(","),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if attention is not None:
+        given["attention"] = None if attention is Attention.none else attention.value
+    folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
+    result = call(
+        run,
+        "keras_pamunet.training",
+        f"{folder} is as the last finished epoch left it. To go on: ",
+    )
+    _show_outcome(result, folder)
+
+
+def _show_outcome(result, folder):
+    from keras_pamunet.files import read_json_object
+    from keras_pamunet.history import best_epoch, read_history
+
+    comparison = folder / "comparison.json"
+    if comparison.exists():
+        show_comparison(read_json_object(comparison), None)
+    else:
+        show_scores(result, None)
+    typer.echo(f"Numbers per image: {folder / 'metrics.json'}")
+    typer.echo(f"Pictures: {folder / 'pictures'}")
+    history = read_history(folder)
+    best = best_epoch(history)
+    typer.echo(
+        f"Best of {len(history)} epochs: {best['epoch']}, validation Dice "
+        f"{best['val_dice']:.3f}"
+    )
+    for name in ("learning_curve.png", "before_after.png"):
+        if (folder / name).exists():
+            typer.echo(f"Picture: {folder / name}")
+    name = shlex.quote(str(folder))
+    typer.echo(
+        "Next:\n"
+        f"  keras-pamunet predict PHOTO_OR_FOLDER --model {name}\n"
+        f"  keras-pamunet evaluate --model {name} --data OTHER_FOLDER\n"
+        f"  keras-pamunet export {name} -o model.onnx"
+    )

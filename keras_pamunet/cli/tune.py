@@ -1,0 +1,105 @@
+"""The command `tune`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from keras_pamunet.cli.entry import call
+from keras_pamunet.cli.options import (
+    BatchSize,
+    Classes,
+    Data,
+    EncoderWeights,
+    InputRange,
+    Network,
+    Quiet,
+    Seed,
+    Split,
+    TrainingSize,
+    Tuner,
+    Window,
+    window_of,
+)
+from keras_pamunet.cli.screen import bold, figure, print_table
+
+
+def tune(
+    data: Data = "phantom",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the search.")
+    ] = None,
+    network: Network = None,
+    split: Split = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Again for each: expansion and attention_regularization (default), "
+            "score_activation, attention; of other networks learning_rate (default)."
+        ),
+    ] = None,
+    tuner: Annotated[Tuner, typer.Option()] = Tuner.bayesian,
+    trials: Annotated[
+        int | None, typer.Option(help="Default: 12; none for hyperband.", min=1)
+    ] = None,
+    max_macs: Annotated[
+        float | None, typer.Option(help="Refuse models of more, such as 8e8.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of a trial.", min=1)] = 10,
+    size: TrainingSize = None,
+    batch_size: BatchSize = None,
+    encoder_weights: EncoderWeights = None,
+    key_stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Above 1, attention to averages of squares. Default: 1.", min=1
+        ),
+    ] = None,
+    input_range: InputRange = None,
+    window: Window = None,
+    num_classes: Classes = 1,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Search hyperparameters. The same command goes on after a break."""
+
+    def run():
+        from keras_pamunet import tuning
+
+        return tuning.tune(
+            data,
+            folder,
+            network=network or "pamunet",
+            split=split,
+            search=search,
+            tuner=tuner.value,
+            trials=trials,
+            max_macs=max_macs,
+            epochs=epochs,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            progress=not quiet,
+            encoder_weights=encoder_weights,
+            window=window_of(window),
+            num_classes=num_classes,
+            **given,
+        )
+
+    options = {"key_stride": key_stride, "input_range": input_range}
+    given = {name: value for name, value in options.items() if value is not None}
+    folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
+    rows = call(
+        run,
+        "keras_pamunet.tuning",
+        f"{folder} keeps what is done. To go on: ",
+        "tune",
+    )
+    columns = (Column(name, overflow="fold") for name in rows[0])
+    table = Table(*columns, title="Trials, the best first")
+    for row in rows:
+        table.add_row(*(figure(value) for value in row.values()))
+    print_table(table)
+    for name in ("trials.csv", "trials.png", "best"):
+        typer.echo(bold(folder / name))

@@ -1,0 +1,369 @@
+"""Predicts masks of CT volumes in NIfTI files."""
+
+import dataclasses
+import math
+import mmap
+from collections.abc import Iterable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from rich.markup import escape
+
+from keras_pamunet.data.cache import resize_image
+from keras_pamunet.data.nifti import (
+    UnfitVolume,
+    let_go,
+    nifti_stem,
+    temporary_file,
+)
+from keras_pamunet.data.volume import Volume
+from keras_pamunet.data.windows import check_hu, takes_hu
+from keras_pamunet.drawing import to_rgb, write_picture
+from keras_pamunet.figures import contact_sheet
+from keras_pamunet.files import make_folder, unwritable, written_aside
+from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
+from keras_pamunet.inference.object_finder import ObjectFinder
+from keras_pamunet.inference.predicted import Predicted
+from keras_pamunet.inference.predictions import Predictions
+from keras_pamunet.inference.predictor import (
+    Predictor,
+    check_threshold,
+    input_size,
+    predict_batch,
+    resize_probabilities,
+)
+from keras_pamunet.inference.results import to_record
+from keras_pamunet.inference.segmented_object import SegmentedObject
+from keras_pamunet.progress import track
+from keras_pamunet.targets import flat, is_class, of_objects, to_layers
+
+PREVIEWS = "previews"
+PREVIEW_SLICES = 8
+
+
+def predict_volume(
+    model: Predictor,
+    source: str | Path | bytes | nibabel.Nifti1Image,
+    *,
+    batch_size: int = 8,
+    flips: bool = True,
+    progress: bool = False,
+) -> nibabel.Nifti1Image:
+    """Predicts the mask of a CT volume, slice by slice.
+
+    Memory holds one batch of slices, whatever their number: the labels of all are
+    mapped to a temporary file, as `keras_pamunet.data.Volume` maps the voxels.
+
+    Args:
+        model: a `Segmenter` or an `OnnxModel` of 1 or 3 channels whose `input_range` is
+            a window of HU. Slices are resized to its size, if that is fixed, and the
+            probabilities back.
+        source: a NIfTI file, its content or an image of nibabel, see
+            `keras_pamunet.data.Volume`.
+        batch_size: slices predicted at once.
+        flips: see `keras_pamunet.inference.segment`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        uint8 labels, 0 and 1, or with `"softmax"` the classes, in the shape and with
+        the affine and orientation of the source.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the source is no volume, damaged or not in HU (see
+            `keras_pamunet.data.windows.check_hu`), or the model takes another number of
+            channels, or values of pictures.
+
+    Example:
+
+    >>> from keras_pamunet import load_model, predict_volume
+    >>> mask = predict_volume(load_model("runs/liver"), "ct.nii.gz")
+    >>> mask.to_filename("mask.nii.gz")
+    """
+    _check_takes_ct(model)
+    volume = _open(source, model)
+    found = _predict(volume, model, batch_size, flips, progress)
+    return volume.to_nifti(found.labels)
+
+
+def predict_volumes(
+    model: Predictor,
+    inputs: str | Path | Iterable[str | Path],
+    output: str | Path,
+    *,
+    recursive: bool = False,
+    preview: bool = True,
+    probabilities: bool = False,
+    class_masks: bool = False,
+    threshold: float = 0.5,
+    min_volume: float = 0.0,
+    flips: bool = True,
+    batch_size: int = 8,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Predicted:
+    """Writes the masks of NIfTI volumes, and what was found in numbers.
+
+    A mask appears when it is complete, so the same call goes on after a break. The
+    folder's `predictions.json` tells what each mask was made of, see
+    `keras_pamunet.inference.predictions.Predictions`.
+
+    Args:
+        model: see `predict_volume`.
+        inputs: files and folders, see `keras_pamunet.inference.inputs.find_files`.
+        output: folder for the masks, which have the names of their volumes; for one
+            volume also the mask's own path, ending in `.nii` or `.nii.gz`.
+            `results.csv` beside them has the columns of
+            `keras_pamunet.inference.results.COLUMNS`.
+        recursive: whether to look into the folders of folders, too. Their masks lie
+            in folders of the same names.
+        preview: whether to write `previews/<name>.png`, too: some slices of each
+            volume with the mask and its outline.
+        probabilities: whether to write `probabilities/<name>`, too: of each voxel the
+            probability that it belongs to an object, as 16 bits with a scaling.
+        class_masks: whether to write `classes/<class>/<name>`, too: a mask of 0 and 1
+            for each class. Of overlapping classes it alone tells all.
+        threshold: see `keras_pamunet.inference.segment`.
+        min_volume: ml. Smaller objects are left out.
+        flips: see `keras_pamunet.inference.segment`.
+        batch_size: slices predicted at once.
+        overwrite: whether to write masks anew that are there. By default they are
+            kept if they were made of the same volume by the same model with the same
+            settings, and else an error.
+        progress: whether to show a progress bar for each volume.
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        FloatingPointError: names the model, if its probabilities are NaN.
+        OSError: if the output cannot be written.
+        ValueError: names the volumes that could not be used, as they are damaged, not
+            in HU or too large for memory or `TMPDIR`; the others are done all the
+            same. Also if a mask would take the place of a volume, if one of other
+            origin is there, or as `predict_volume` does.
+    """
+    _check_takes_ct(model)
+    check_threshold(model, threshold)
+    folder, masks = mask_paths(inputs, Path(output), recursive, (".nii", ".nii.gz"))
+    make_folder(folder)
+    settings = {"flips": flips, "threshold": threshold}
+    predictions = Predictions(folder, model, {**settings, "min_volume": min_volume})
+    previews, maps, classes = {}, {}, {}
+    for mask in masks:
+        name = mask.relative_to(folder)
+        if preview:
+            previews[mask] = (
+                folder / PREVIEWS / name.with_name(f"{nifti_stem(name)}.png")
+            )
+        if probabilities:
+            maps[mask] = folder / PROBABILITIES / name
+        if class_masks:
+            classes[mask] = [folder / CLASSES / x / name for x in model.class_names]
+    extras = {
+        mask: [kind[mask] for kind in (previews, maps) if mask in kind]
+        + classes.get(mask, [])
+        for mask in masks
+    }
+    kept = set(predictions.plan(masks, overwrite, extras))
+    results, problems = {}, []
+    try:
+        for mask, path in masks.items():
+            if mask in kept:
+                continue
+            try:
+                volume = _open(path, model)
+                voxel_ml = math.prod(volume.spacing) / 1000
+                found = _predict(
+                    volume,
+                    model,
+                    batch_size,
+                    flips,
+                    progress,
+                    threshold=threshold,
+                    min_size=min_volume / voxel_ml,
+                    with_probabilities=probabilities,
+                )
+            # What a file can cause. Whatever else goes wrong would so for the others.
+            except (UnfitVolume, OSError, MemoryError) as error:
+                problems.append(f"  {path}: {str(error) or type(error).__name__}")
+                continue
+            predictions.confirm(mask)
+            # Before the mask, which says that all is done.
+            if preview:
+                picture = _preview(volume, found.labels, model.input_range)
+                write_picture(picture, previews[mask])
+            if probabilities:
+                maps[mask].parent.mkdir(parents=True, exist_ok=True)
+                _write(volume.to_probabilities(found.probabilities), maps[mask])
+            for label, path in enumerate(classes.get(mask, ()), 1):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(volume.to_nifti(found.of_class(label)), path)
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            _write(volume.to_nifti(found.labels), mask)
+            shape = found.labels.shape
+            shape = (*shape[1:], shape[0])
+            results[mask] = to_record(shape, found.objects, model.class_names, voxel_ml)
+    finally:
+        predictions.add(results)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
+            + "\n".join(problems)
+        )
+    return Predicted(
+        written=list(results),
+        kept=[mask for mask in masks if mask in kept],
+        rows=predictions.rows(masks),
+        folder=folder,
+    )
+
+
+def _check_takes_ct(model):
+    if model.input_shape[-1] not in (1, 3):
+        raise ValueError(
+            "Expected a model of 1 or 3 channels for CT. Received: one of "
+            f"{model.input_shape[-1]} channels"
+        )
+    if not takes_hu(model.input_range):
+        raise ValueError(
+            "Expected a model of CT, whose input_range is a window of HU. Received: "
+            f"{model.origin}, for values of {tuple(model.input_range)}"
+        )
+
+
+def _open(source, model):
+    """The volume, in HU if the model takes values below 0."""
+    volume = Volume(source)
+    if model.input_range[0] < 0:
+        check_hu(volume)
+    return volume
+
+
+def _write(image, target):
+    try:
+        with written_aside(target) as new:
+            # nibabel makes other names of endings like .Nii.gz.
+            ending = new.name[len(nifti_stem(new)) :].lower()
+            lower = new.with_name(f"mask{ending}")
+            image.to_filename(lower)
+            lower.rename(new)
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What was found in a volume, in the order `(slices, rows, columns)`."""
+
+    labels: np.ndarray
+    layers: list[np.ndarray]
+    probabilities: np.ndarray | None
+    objects: list[SegmentedObject]
+
+    def of_class(self, label: int) -> np.ndarray:
+        """0 and 1, in a temporary file."""
+        where, _ = _mapped(self.labels.shape, "uint8")
+        for z in range(len(where)):
+            where[z] = is_class([layer[z] for layer in self.layers], label)
+        return where
+
+
+def _predict(
+    volume,
+    model,
+    batch_size,
+    flips,
+    progress,
+    threshold=0.5,
+    min_size=0.0,
+    with_probabilities=False,
+):
+    rows_columns = volume.shape[1::-1]
+    channels = model.input_shape[-1]
+    size = input_size(model, rows_columns)
+    batch_size = min(batch_size, len(volume))
+    volume.slice(0)  # Fails if the header claims more than there is.
+    count = model.num_classes if model.masks == "overlapping" else 1
+    layers, mappings = zip(
+        *(_mapped(volume.shape[::-1], "uint8") for _ in range(count))
+    )
+    maps = None
+    if with_probabilities:
+        maps, mapping = _mapped(volume.shape[::-1], "uint16")
+        mappings += (mapping,)
+    finders, done = [ObjectFinder(min_size) for _ in layers], 0
+    for start in track(
+        range(0, len(volume), batch_size),
+        escape(_printable(Path(volume.name).name)),
+        shown=progress,
+    ):
+        # The last batch overlaps: another size would be compiled anew.
+        start = min(start, len(volume) - batch_size)
+        images = np.stack(
+            [
+                resize_image(_pixels(volume, z), size).repeat(channels, -1)
+                for z in range(start, start + batch_size)
+            ]
+        )
+        batch = predict_batch(model, images, flips)
+        for z, found in enumerate(batch, start):
+            if z < done:
+                continue
+            found = resize_probabilities(found, rows_columns)
+            each = to_layers(found, model.masks, threshold)
+            for layer, finder, (labels, own) in zip(layers, finders, each):
+                layer[z] = labels
+                finder.add(labels, own)
+            if with_probabilities:
+                maps[z] = np.rint(65535 * of_objects(found, model.masks))
+        done = start + batch_size
+        for mapping in mappings:
+            let_go(mapping)
+    if min_size > 0:
+        for layer, finder in zip(layers, finders):
+            for z in range(len(volume)):
+                layer[z] = finder.clean(z, layer[z])
+    labels = layers[0]
+    if len(layers) > 1:
+        labels, _ = _mapped(volume.shape[::-1], "uint8")
+        for z in range(len(volume)):
+            labels[z] = flat([layer[z] for layer in layers])
+    objects = [x for finder in finders for x in finder.objects()]
+    return _Found(labels, layers, maps, objects)
+
+
+def _mapped(shape, dtype):
+    """An array of zeros in a temporary file, and the mapping that it lies in."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with temporary_file(size) as file:
+        for _ in range(shape[0]):  # A file with holes could not tell a full disk.
+            file.write(bytes(size // shape[0]))
+        file.flush()
+        mapping = mmap.mmap(file.fileno(), 0)
+    return np.ndarray(shape, dtype, mapping), mapping
+
+
+def _pixels(volume, z):
+    """A slice `(rows, columns, 1)` as it is, in HU."""
+    return volume.slice(z)[..., np.newaxis].astype("float32")
+
+
+def _preview(volume, labels, input_range):
+    """A contact sheet of slices, spread over those with a mask or else over all."""
+    found = np.flatnonzero(labels.any(axis=(1, 2)))
+    choice = found if found.size else np.arange(len(volume))
+    picks = np.linspace(0, len(choice) - 1, min(PREVIEW_SLICES, len(choice)))
+    panels = [
+        (
+            f"slice {z + 1} of {len(volume)}",
+            to_rgb(_pixels(volume, z), input_range),
+            labels[z],
+        )
+        for z in choice[picks.astype(int)]
+    ]
+    return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
+
+
+def _printable(name):
+    """A file's name without the bytes that are no text."""
+    return name.encode("utf-8", "replace").decode()

@@ -1,0 +1,693 @@
+"""Training, evaluation and prediction on a few small images."""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import signal
+import subprocess
+import sys
+import tracemalloc
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from typer.testing import CliRunner
+
+from keras_pamunet import PAMUNet, history, training
+from keras_pamunet.analysis.attention_maps import attention_map
+from keras_pamunet.backend import run_once
+from keras_pamunet.cli import app
+from keras_pamunet.cli.options import ScoreActivation
+from keras_pamunet.data import Augment, Cache, Folder, Phantom, open_splits
+from keras_pamunet.evaluation import evaluate
+from keras_pamunet.inference.images import predict_images
+from keras_pamunet.inference.predictor import fit_image, predict_flips, segment
+from keras_pamunet.models import load_model
+from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
+from keras_pamunet.training.stop_at_nan import StopAtNaN
+from tests.helpers import EAGER, PAPER, SMALL, write_lits
+
+KILLED = """
+import os, signal, sys
+import keras
+from keras_pamunet import training
+from tests.helpers import SMALL
+
+steps = []
+
+def kill(batch, logs):
+    steps.append(batch)
+    if len(steps) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+killer = keras.callbacks.LambdaCallback(on_train_batch_end=kill)
+training.train(sys.argv[1], sys.argv[2], callbacks=[killer], **SMALL)
+"""
+
+
+def test_run_folder_and_going_on(folder, tmp_path):
+    """A run that was killed ends with the weights of one that was not."""
+    whole = tmp_path / "whole"
+    result = training.train(folder, whole, **SMALL)
+    assert result == json.loads((whole / "metrics.json").read_text())
+    content = (whole / "model.keras").read_bytes()
+    assert result["part"] == "test" and result["summary"]["n"] == 1
+    assert 0 <= result["summary"]["dice"] <= 1
+    config = json.loads((whole / "config.json").read_text())
+    assert (
+        config["settings"]["recipe"]["epochs"] == 3
+        and len(config["split"]["train"]) == 10
+    )
+    assert config["versions"]["keras"] == keras.__version__
+    assert hashlib.sha256(content).hexdigest() in config["model_sha256"]
+    assert [path.suffix for path in (whole / "pictures").iterdir()] == [".png"]
+    with Image.open(whole / "learning_curve.png") as curve:
+        assert curve.width > 2 * curve.height
+    (events,) = (whole / "logs").iterdir()
+    steps = [event.step for event in EventFileLoader(str(events)).Load()]
+    assert steps == [0, 1, 2, 3]
+    assert not list(whole.glob("*state*")) and not list(whole.glob(".*"))
+    # Batch normalisation knows the images as they are, not as they were augmented.
+    model = load_model(whole)
+    pairs = Cache(open_splits(folder)["train"], (32, 32))
+    stem = keras.Model(model.inputs, model.get_layer("stem").output)
+    means = stem.predict_on_batch(np.stack([image for image, _ in pairs]))
+    np.testing.assert_allclose(
+        model.get_layer("stem_bn").moving_mean,
+        means.mean(axis=(0, 1, 2)),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+    # Before, at and after the end of an epoch, and at the end of all.
+    for step in (1, 2, 3, 6):
+        broken = tmp_path / f"killed at {step}"
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        if step == 3:  # Beyond the first epoch.
+            assert load_model(broken).attention == "luong"  # Usable as it is.
+            # Scores beside a state are those of a run stopped before it tidied up.
+            (broken / "metrics.json").write_text("{}")
+            config = broken / "config.json"
+            other = {"jax": "tensorflow"}.get(keras.backend.backend(), "jax")
+            text = config.read_text()
+            ours = f'"{keras.backend.backend()}"'
+            config.write_text(text.replace(ours, f'"{other}"'))
+            with pytest.raises(ValueError, match=f"set KERAS_BACKEND={other}"):
+                training.train(folder, broken, **SMALL)
+            config.write_text(text)
+        resumed = training.train(folder, broken, **SMALL)
+        assert resumed["images"] == result["images"], f"killed at step {step}"
+        history = (whole / "history.csv").read_text()
+        assert (broken / "history.csv").read_text() == history
+        assert history.count("\n") == 4
+        for one, other in zip(load_model(whole).weights, load_model(broken).weights):
+            np.testing.assert_array_equal(one, other)
+
+    # The run is over: asked again, it answers from the folder.
+    assert training.train(folder, whole, **SMALL) == result
+    older = {**result, "summary": {"dice": 0.5, "n": 1}}
+    for content in ({"summary": None}, older):
+        (whole / "metrics.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
+            training.train(folder, whole, **SMALL)
+    with pytest.raises(ValueError, match=r"falls to 0.*--weights .*whole --output"):
+        training.train(folder, whole, **{**SMALL, "epochs": 4})
+    with pytest.raises(ValueError, match="other settings: seed=0, not 1"):
+        training.train(folder, whole, **{**SMALL, "seed": 1})
+    for part in ("images", "masks"):
+        path = folder / part / "case 01.png"
+        path.rename(path.with_name("case 99.png"))
+    with pytest.raises(ValueError, match="split has changed since"):
+        training.train(folder, whole, **SMALL)
+
+
+def test_weights_to_start_from(folder, tmp_path):
+    """With a learning rate of nearly nothing the model stays what it was."""
+    base = PAMUNet((32, 32, 3), expansion=1, key_stride=2)
+    base.get_layer("attention_0").gamma.assign(0.5)
+    base.save(tmp_path / "base.keras")
+    recipe = dataclasses.replace(EAGER, batch_statistics=False)
+    arguments = {"epochs": 1, "learning_rate": 1e-12, "recipe": recipe}
+    arguments["progress"] = False
+    arguments["weights"] = tmp_path / "base.keras"
+    training.train(folder, tmp_path / "run", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.key_stride == 2 and model.input_shape == (None, 32, 32, 3)
+    for layer, other in zip(base.layers, model.layers):
+        for one, two in zip(layer.trainable_weights, other.trainable_weights):
+            np.testing.assert_allclose(one, two, atol=1e-6, err_msg=layer.name)
+    before, after, comparison = (
+        json.loads((tmp_path / "run" / f"{name}.json").read_text())
+        for name in ("metrics_before", "metrics", "comparison")
+    )
+    assert before["summary"]["n"] == after["summary"]["n"] == 1
+    difference = comparison["differences"]["after"]["dice"]["mean"]
+    assert difference == after["summary"]["dice"] - before["summary"]["dice"]
+    own = evaluate(base, Cache(open_splits(folder)["test"], (32, 32)))
+    assert before["summary"] == own["summary"]
+    assert list(comparison["summaries"]) == ["before", "after"]
+    assert (tmp_path / "run" / "before_after.png").exists()
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["weights"] == str(tmp_path / "base.keras")
+    with pytest.raises(ValueError, match="`weights` or `encoder_weights`"):
+        training.train(folder, tmp_path / "b", encoder_weights="x", **arguments)
+    for path in (folder / "masks").iterdir():  # Labels 0 and 1.
+        Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
+    larger = {**arguments, "size": 40, "num_classes": 2}
+    with pytest.warns(UserWarning, match="start at random: logits$"):
+        training.train(folder, tmp_path / "larger", **larger)
+    assert load_model(tmp_path / "larger").input_shape == (None, 40, 40, 3)
+    assert not (tmp_path / "larger" / "metrics_before.json").exists()
+
+
+def test_more_epochs(folder, tmp_path):
+    """A run of a constant rate that goes on is one that was longer from the start."""
+    arguments = {**SMALL, "recipe": PAPER, "attention": None}
+    more = {**arguments, "epochs": 5}
+    training.train(folder, tmp_path / "a", **arguments)
+    result = training.train(folder, tmp_path / "a", **more)
+    assert result == training.train(folder, tmp_path / "b", **more)
+    assert training.train(folder, tmp_path / "a", **more) == result
+    histories = [(tmp_path / run / "history.csv").read_text() for run in "ab"]
+    assert histories[0] == histories[1] and histories[0].count("\n") == 6
+    with pytest.raises(ValueError, match="other settings: recipe.epochs=5, not 3"):
+        training.train(folder, tmp_path / "a", **arguments)
+    # Of a run without them the old scores would pass for those of more epochs.
+    (tmp_path / "a" / "last.weights.h5").unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="last.weights.h5 to go on from"):
+            training.train(folder, tmp_path / "a", **{**arguments, "epochs": 6})
+    config = tmp_path / "b" / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 5', '"epochs": "5"'))
+    with pytest.raises(ValueError, match="other settings: recipe.epochs='5', not 6"):
+        training.train(folder, tmp_path / "b", **{**arguments, "epochs": 6})
+
+
+def test_what_is_said(folder, tmp_path, capsys):
+    seen = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(logs["val_dice"])
+    )
+    arguments = {**SMALL, "progress": True, "attention": None, "epochs": 2}
+    training.train(folder, tmp_path / "run", callbacks=[callback], **arguments)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pairs 10 to train, 1 to validate, 1 of test to score at the end" in said
+    assert "size 32 x 32 pixels" in said and "start random weights" in said
+    assert "recipe default: 2 epochs of 2 steps, 5 images each" in said
+    assert f"({keras.backend.backend()})" in said and str(tmp_path / "run") in said
+    rows = history.read_history(tmp_path / "run")
+    assert [row["val_dice"] for row in rows] == pytest.approx(seen)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return PAMUNet((32, 32, 3), expansion=1)
+
+
+def test_evaluate(folder, tmp_path, model):
+    source = Cache(Folder(folder), (32, 32))
+    source.names = [f"volume-0/{name}" for name in source.names]  # As slices have.
+    result = evaluate(
+        model,
+        source,
+        tmp_path,
+        batch_size=5,
+        pictures=3,
+        progress=False,
+        flips=False,
+    )
+    assert [row["name"] for row in result["images"]] == source.names
+    for index, row in enumerate(result["images"]):
+        image, truth = source[index]
+        found = np.asarray(model(image[np.newaxis]))[0, ..., 0] > 0.5
+        dice = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
+        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
+    (row,) = result["summary"]["classes"]
+    assert row["class"] == 1 and row["n_with_truth"] == 12
+    assert row["dice"] == pytest.approx(result["summary"]["dice"])
+    scores = [row["dice"] for row in result["images"]]
+    np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    worst = source.names[int(np.argmin(scores))].replace("/", "_")
+    assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
+    own = tmp_path / "pictures" / "2024_trip.png"
+    own.touch()
+    (tmp_path / "pictures" / f"1000_{worst}.png").touch()
+    evaluate(model, source, tmp_path, pictures=1, progress=False)
+    assert own.exists() and len(list(own.parent.iterdir())) == 2
+    own.unlink()
+    evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
+    panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
+    assert panels.shape == (320 + 22, 3 * (320 + 4) + 14, 3)
+
+
+def test_flips(folder, model):
+    """The mean over the mirror images does not change with them."""
+    source = Cache(Folder(folder), (32, 32))
+    image, _ = source[0]
+    images = image[np.newaxis]
+    expected = np.mean(
+        [np.asarray(model(images))]
+        + [np.flip(model(np.flip(images, a)), a) for a in (1, 2, (1, 2))],
+        axis=0,
+    )
+    ours = predict_flips(model, images)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+    mirrored = predict_flips(model, images[:, :, ::-1])
+    np.testing.assert_allclose(mirrored[:, :, ::-1], ours, rtol=1e-4)
+    mask = segment(model, image).mask
+    np.testing.assert_array_equal(mask, ours[0, ..., 0] > 0.5)
+    assert (mask != segment(model, image, flips=False).mask).any()
+    # The mask as its own truth.
+    source._pairs[0] = image, mask
+    result = evaluate(model, source, progress=False)
+    assert result["flips"] and result["images"][0]["dice"] == 1
+
+
+def test_evaluate_full_size(folder, tmp_path, model):
+    source = Folder(folder)
+    result = evaluate(model, source, tmp_path, progress=False)
+    for (image, truth), row in zip(source, result["images"]):
+        found = segment(model, image).mask
+        assert found.shape == truth.shape and truth.shape[0] in (39, 40)
+        dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
+    assert len(list((tmp_path / "pictures").iterdir())) == 8
+
+
+def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
+    """Those of a large set, at full size, would not fit in memory."""
+    side = 1000
+    labels = np.eye(side, dtype="uint8")
+
+    class Large(Phantom):
+        def read(self, index):
+            super().read(index)  # Which knows how many there are.
+            return np.zeros((side, side, 3), "uint8"), labels
+
+    def peak(count):
+        tracemalloc.start()
+        evaluate(model, Large(count), tmp_path, pictures=1, progress=False)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr(
+        "keras_pamunet.evaluation.segment",
+        lambda *_, **__: SimpleNamespace(mask=labels),
+    )
+    peak(1)
+    assert peak(12) - peak(2) < 5 * side**2
+
+
+def test_evaluate_other_channels(folder, model):
+    source = Cache(Folder(folder, channels=1), (32, 32))
+    with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
+        evaluate(model, source, progress=False)
+
+
+def test_evaluate_deep_images(model):
+    class Deep(Phantom):
+        def read(self, index):
+            return 16 * super().read(index)[0].astype("uint16"), None
+
+    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to"):
+        evaluate(model, Deep(1), progress=False)
+
+
+def test_attention_map(rng, model, monkeypatch):
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    maps = attention_map(model, images, level=1)
+    gate = model.get_layer("attention_1")
+    skip, up = run_once(keras.Model(model.input, gate.input), images)
+    _, scores = gate(skip, up, return_attention_scores=True)
+    expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+    scores_of, parts = type(gate).scores, []
+
+    def some_scores(*arguments):
+        parts.append(scores_of(*arguments))
+        return parts[-1]
+
+    monkeypatch.setattr(type(gate), "scores", some_scores)
+    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 300)
+    np.testing.assert_allclose(attention_map(model, images, 1), expected, rtol=1e-5)
+    assert max(np.size(part) for part in parts) == 4 * 64  # Not a row of queries.
+    with pytest.raises(ValueError, match="'attention_4'. Its gates are: attention_3"):
+        attention_map(model, images, level=4)
+
+
+def test_predict(folder, tmp_path, model):
+    (folder / "images" / "case 05.png").write_text("no image")
+    with pytest.raises(ValueError, match="1 of 12 images.*\n.*case 05"):
+        predict_images(model, folder / "images", tmp_path / "masks", progress=False)
+    assert len(list((tmp_path / "masks").glob("case ??.png"))) == 11
+    image, _ = Folder(folder)[1]
+    mask = np.asarray(Image.open(tmp_path / "masks" / "case 01.png"))
+    np.testing.assert_array_equal(mask, 255 * segment(model, image).mask)
+    assert mask.shape == (39, 40)
+    with Image.open(tmp_path / "masks" / "overlays" / "case 01.png") as overlay:
+        assert overlay.size == (40, 39)
+
+
+def test_predict_keeps_images(folder, tmp_path, model):
+    images = folder / "images"
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    with pytest.raises(ValueError, match="another folder"):
+        predict_images(model, images, images, progress=False)
+    assert {path: path.read_bytes() for path in images.iterdir()} == before
+    (images / "case 00.png").write_bytes(before[images / "case 01.png"])
+    with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
+        predict_images(model, images, tmp_path / "masks", progress=False)
+    (images / "case 00.png").unlink()
+    with pytest.raises(ValueError, match="Expected a folder for the masks of 12"):
+        predict_images(model, images, images / "case 01.png", progress=False)
+
+
+def test_load_errors(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("no model")
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        load_model(path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"build_config", b"build_konfig"))
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        load_model(path)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a network of .*Received: a Sequential"):
+        load_model(path)
+
+
+def test_predict_image_errors(model):
+    with pytest.raises(ValueError, match=r"\(height, width, 3\).*\(8, 8, 5\)"):
+        segment(model, np.zeros((8, 8, 5)))
+    with pytest.raises(ValueError, match="NaN"):
+        segment(model, np.full((8, 8, 3), np.nan))
+    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to 4095"):
+        segment(model, np.full((8, 8, 3), 4095, "uint16"))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_other_channels(rng, model, channels):
+    """Grey and opacity are fitted to RGB, with a word."""
+    image = rng.integers(0, 256, (40, 30, channels), "uint8")
+    rgb = image[..., :3] if channels == 4 else image[..., :1].repeat(3, axis=-1)
+    with pytest.warns(
+        UserWarning, match=f"of {channels} channels is converted to the 3"
+    ):
+        found = segment(model, image, flips=False).mask
+    np.testing.assert_array_equal(found, segment(model, rgb, flips=False).mask)
+
+
+def test_fit_image():
+    """A model may have one fixed side."""
+    model = SimpleNamespace(input_shape=(None, None, 32, 3), input_range=(0, 255))
+    assert fit_image(model, np.zeros((40, 50, 3), "uint8")).shape == (40, 32, 3)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_command_line(folder, tmp_path, model):
+    model.save(tmp_path / "model.keras")
+    common = ("--model", tmp_path / "model.keras", "--quiet")
+    done = run(
+        "evaluate", *common, "--data", folder, "--part", "train", "-o", tmp_path / "a"
+    )
+    assert done.exit_code == 0, done.output
+    assert "train (10 images)" in done.output and "n_missed" in done.output
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text())["part"] == "train"
+    done = run("evaluate", *common)
+    assert done.exit_code == 1 and "Expected --data" in done.output
+    done = run("evaluate", *common, "--data", folder, "--size", 64)
+    assert done.exit_code == 1 and "images of 32 pixels" in done.output
+    (folder / "images" / "ct.nii").touch()
+    done = run("predict", folder / "images", *common, "-o", tmp_path / "b")
+    assert done.exit_code == 1 and "Received both" in done.output.replace("\n", " ")
+    image = folder / "images" / "case 00.jpg"
+    done = run("predict", image, *common, "-o", tmp_path / "b")
+    assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
+
+
+def test_command_line_training(folder, tmp_path, monkeypatch):
+    seen, signature = {}, inspect.signature(training.train)
+
+    def train(*arguments, **model_arguments):
+        bound = signature.bind(*arguments, **model_arguments).arguments
+        seen.update(bound | bound.pop("model_arguments"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    output = tmp_path / "run"
+    command = ("train", "--data", folder, "-o", output, "--attention", "none")
+    done = run(*command, "--learning-rate", 0.003)
+    assert done.exit_code == 130
+    assert "To go on:" in done.output.replace("\n", " ")
+    assert seen["output"] == output and seen["recipe"] == "default"
+    assert seen["learning_rate"] == 0.003
+    assert seen["attention"] is None and seen["num_classes"] == 1
+    assert "key_stride" not in seen  # Left to the weights, where some are given.
+    run(*command, "--weights", "some", "--input-range", "-200", "250")
+    assert "score_activation" not in seen
+    assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
+    assert {x.value for x in ScoreActivation} == set(SCORE_ACTIVATIONS)
+    run(*command, "--score-activation", "first_order")
+    assert seen["score_activation"] == "first_order"
+
+
+def test_evaluate_each_class(tmp_path):
+    """What one class has is no part of what another lacks."""
+
+    class Liver(Phantom):
+        """Four slices: the first two with a tumour, which the model never finds."""
+
+        num_classes = 3
+
+        def read(self, index):
+            mask = np.zeros((32, 32), "uint8")
+            mask[8:24, 8:24] = 1
+            if index < 2:
+                mask[10:14, 10:14] = 2
+            return mask[..., np.newaxis].repeat(3, -1), mask
+
+    class Livers:
+        """Takes tumours for liver, and in the last slice finds one where none is."""
+
+        masks, activation, num_classes, attention = "exclusive", "softmax", 3, None
+        class_names, mirror_axes = ("liver", "tumour"), (1, 2)
+        input_shape, input_range = (None, 32, 32, 3), (0, 255)
+        own_metrics = PAMUNet.own_metrics
+
+        def predict_on_batch(self, images):
+            labels = (images[..., 0] > 0).astype(int)
+            labels[-1, :2, :2] = 2 if len(images) == 4 else 0
+            return np.eye(3, dtype="float32")[labels]
+
+    source = Cache(Liver(4), (32, 32))
+    result = evaluate(Livers(), source, tmp_path, progress=False, flips=False)
+    liver, tumour = result["summary"]["classes"]
+    assert liver["class"] == 1 and tumour["class"] == 2
+    found = 16 * 16
+    dice = np.mean([2 * (found - 16) / (2 * found - 16)] * 2 + [1, 1])
+    assert liver["dice"] == pytest.approx(dice) and liver["recall"] == 1
+    assert liver["precision"] == pytest.approx(
+        np.mean([(found - 16) / found] * 2 + [1, 1])
+    )
+    assert (liver["n_with_truth"], liver["n_missed"], liver["n_false"]) == (4, 0, 0)
+    for name in ("dice", "iou", "recall", "precision"):
+        assert tumour[name] == 0
+    assert (tumour["n_with_truth"], tumour["n_missed"], tumour["n_false"]) == (2, 2, 1)
+    summary = result["summary"]
+    assert (summary["n"], summary["n_missed"], summary["n_false"]) == (4, 2, 1)
+    rows = result["images"][3]["classes"]
+    assert [row["dice"] for row in rows] == [1, 0] and not rows[1]["truth"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--data", "nowhere"), "Not there: nowhere"),
+        (("train", "--split", "nosuch"), "nosuch_train.txt"),
+        (("train", "--recipe", "nosuch"), "nosuch"),
+        (("train", "-o", "file/run"), "file"),
+        (("train", "-o", "full"), "holds other files"),
+        (("train", "-o", "preset"), "config.json is not of a run"),
+        (("train", "--learning-rate", "0"), "learning_rate=0.0"),
+        (("evaluate", "--model", "nosuch"), "'nosuch'"),
+        (("predict", __file__, "--model", "nosuch"), "name of a preset"),
+    ],
+)
+def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "config.json").write_text("{}")
+    done = run(*arguments)
+    assert done.exit_code in (1, 2), done.output
+    assert message in done.output.replace("\n", " ")
+
+
+def test_deep_images_need_a_range(folder, tmp_path):
+    for path in sorted((folder / "images").iterdir()):
+        with Image.open(path) as image:
+            deep = Image.fromarray(np.full(image.size[::-1], 4095, "uint16"))
+        path.unlink()
+        deep.save(path.with_suffix(".png"))
+    with pytest.raises(ValueError, match="(?s)8 bits.*--input-range"):
+        training.train(folder, tmp_path / "run", size=32, progress=False)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_window(tmp_path):
+    """It is the network's range of values, from training to masks in files."""
+    write_lits(tmp_path / "ct", cases=("0", "10", "11"))
+    arguments = {**SMALL, "epochs": 1, "attention": None, "window": "lung"}
+    del arguments["input_range"]
+    training.train(tmp_path / "ct", tmp_path / "run", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.input_range == (-1350, 150) and model.mirror_axes == ()
+    assert model.class_names == ("liver",)
+    with pytest.raises(ValueError, match="which are the same"):
+        training.train(tmp_path / "ct", input_range=(0, 80), window="lung")
+    for arguments in ({"window": (0, 255)}, {"input_range": (0, 255)}):
+        with pytest.raises(ValueError, match="Expected a window of HU"):
+            training.train(tmp_path / "ct", **arguments)
+    with pytest.raises(ValueError, match="for CT volumes only"):
+        training.train("phantom", window="lung")
+
+
+def test_phantoms_have_one_class():
+    with pytest.raises(ValueError, match="num_classes 1 for the drawn"):
+        training.train("phantom", num_classes=3)
+
+
+def test_overlapping_classes(folder, tmp_path):
+    """A tumour (2) belongs to its liver (1), from training to masks in files."""
+    for path in (folder / "masks").iterdir():
+        liver = np.asarray(Image.open(path)) // 255
+        liver[:, : liver.shape[1] // 2] *= 2
+        Image.fromarray(liver).save(path)
+    arguments = {**SMALL, "epochs": 1, "attention": None, "num_classes": 2}
+    arguments |= {"masks": "overlapping", "class_names": ["liver", "tumour"]}
+    result = training.train(folder, tmp_path / "run", part="train", **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.output_shape[-1] == 2 and model.class_names == ("liver", "tumour")
+    liver, tumour = result["summary"]["classes"]
+    assert (liver["class"], liver["name"]) == (1, "liver")
+    assert (tumour["class"], tumour["name"]) == (2, "tumour")
+    image, truth = Folder(folder, num_classes=3)[0]
+    found = segment(model, image, flips=False)
+    probabilities = found.probabilities
+    for index, mask in enumerate(found.class_masks().values()):
+        np.testing.assert_array_equal(mask, probabilities[..., index] > 0.5)
+    expected = np.where(
+        probabilities[..., 1] > 0.5, 2, np.where(probabilities[..., 0] > 0.5, 1, 0)
+    )
+    np.testing.assert_array_equal(found.mask, expected)
+    images = folder / "images"
+    predict_images(
+        model, images, tmp_path / "out", class_masks=True, flips=False, progress=False
+    )
+    for name, mask in found.class_masks().items():
+        path = tmp_path / "out" / "classes" / name / "case 00.png"
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), 255 * mask)
+
+
+def test_classes_of_the_weights(folder, tmp_path):
+    """They are those of the model it starts from, unless others are given."""
+    base = PAMUNet((32, 32, 3), 3, 1, None, class_names=("liver", "tumour"))
+    base.save(tmp_path / "base.keras")
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
+    arguments = {"weights": tmp_path / "base.keras", "epochs": 1, "progress": False}
+    training.train(folder, tmp_path / "run", recipe=PAPER, **arguments)
+    model = load_model(tmp_path / "run")
+    assert model.num_classes == 3 and model.class_names == ("liver", "tumour")
+
+
+@pytest.mark.parametrize("recipe", [EAGER, PAPER])
+def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
+    def fit(self, *arguments, **others):
+        rates.append(self.optimizer.get_config()["learning_rate"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PAMUNet, "fit", fit)
+    rates = []
+    with pytest.raises(KeyboardInterrupt):
+        training.train(
+            folder, tmp_path / "run", learning_rate=0.003, **SMALL | {"recipe": recipe}
+        )
+    rate = rates[0] if recipe is PAPER else rates[0]["config"]["warmup_target"]
+    assert rate == pytest.approx(0.003)
+
+
+def test_unknown_part(folder, tmp_path):
+    with pytest.raises(ValueError, match="'train', 'validation'.*part='all'"):
+        training.train(folder, tmp_path / "run", part="all", **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_loss_that_is_no_number():
+    with pytest.raises(FloatingPointError, match="became nan in epoch 2"):
+        # The last step of an epoch may be the one that went too far.
+        StopAtNaN().on_epoch_end(1, {"loss": 0.5, "val_loss": float("nan")})
+
+
+def test_unknown_recipe():
+    with pytest.raises(ValueError, match="recipe='nosuch'"):
+        training.train(recipe="nosuch")
+
+
+def test_misspelt_argument(tmp_path):
+    """Before any data is read, and without a folder left behind."""
+    with pytest.raises(ValueError, match="expnsion. Did you mean expansion"):
+        training.train("nowhere", tmp_path / "run", expnsion=4)
+    with pytest.raises(ValueError, match="arguments of MobileUNet: .*attention"):
+        training.train("nowhere", network="mobile_unet", attention=None)
+    with pytest.raises(ValueError, match="one of mobile_unet, pamunet.*'nosuch'"):
+        training.train("nowhere", network="nosuch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_recipe(folder, tmp_path):
+    """A run does not go on with another recipe in silence."""
+    arguments = {**SMALL, "epochs": 1, "attention": None}
+    training.train(folder, tmp_path / "run", **arguments)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["recipe"]["augment"]["rotation"] == 180
+    other = dataclasses.replace(EAGER, weight_decay=0.1)
+    with pytest.raises(ValueError, match="recipe.weight_decay=0.001, not 0.1"):
+        training.train(folder, tmp_path / "run", **arguments | {"recipe": other})
+
+
+def test_training_learns(tmp_path):
+    """Fails if the learning rate stays at 0, or the averages are never swapped in."""
+    recipe = dataclasses.replace(
+        EAGER,
+        epochs=12,
+        batch_size=8,
+        learning_rate=0.01,
+        ema_momentum=0.7,
+        augment=Augment(turn=False, rotation=0, zoom=(1, 1), shift=0),
+    )
+    arguments = {"recipe": recipe, "size": 32, "expansion": 1, "attention": None}
+    result = training.train(
+        "phantom", tmp_path / "run", part="train", progress=False, **arguments
+    )
+    assert result["summary"]["dice"] > 0.7
