@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from keras_pamunet.data import Augment, Cache, Folder, pipeline
+from keras_pamunet.data import Augment, Folder, Resized, pipeline
 
 
 def rate(count: int, iterable) -> float:
@@ -21,7 +21,7 @@ def rate(count: int, iterable) -> float:
 def main(folder: str) -> None:
     pairs = Folder(folder)
     pairs = pairs.subset(pairs.names[:200])
-    cached = Cache(pairs, (128, 128))
+    cached = Resized(pairs, (128, 128))
     batches = iter(pipeline(cached, 16, Augment(), True, True, num_threads=1))
     result = {
         "decode_full_pairs_per_s": rate(200, (pairs[i] for i in range(200))),

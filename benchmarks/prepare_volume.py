@@ -31,10 +31,10 @@ def nibabel(folder):
 
 
 def slices(folder):
-    from keras_pamunet.data import Cache, Volumes
+    from keras_pamunet.data import Resized, Volumes
 
     def work():
-        pairs = Cache(Volumes(folder, num_classes=3), (256, 256))
+        pairs = Resized(Volumes(folder, num_classes=3), (256, 256))
         return [pairs[index] for index in range(len(pairs))]
 
     return work

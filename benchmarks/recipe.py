@@ -21,7 +21,7 @@ from rich.table import Table
 
 from keras_pamunet import training
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
-from keras_pamunet.data import Cache, open_splits
+from keras_pamunet.data import Resized, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.layers import ProgressiveLuongAttention
 from keras_pamunet.models import load_model
@@ -56,7 +56,7 @@ def screen(
     seed: int,
     runs: Path,
 ) -> None:
-    validation = Cache(open_splits(data, SPLIT)["validation"], (SIZE, SIZE))
+    validation = Resized(open_splits(data, SPLIT)["validation"], (SIZE, SIZE))
     images = np.stack([image for image, _ in validation])
     table = Table("change", "Dice", "IoU", "recall", "gates closed", "added, the same")
     for change in changes:

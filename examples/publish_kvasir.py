@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
-from keras_pamunet.data import Cache, open_splits, pipeline
+from keras_pamunet.data import Resized, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.run_folder import replace_model
@@ -137,7 +137,7 @@ def publish(
         arguments["encoder_weights"] = encoder_weights
     parts = open_splits(data, SPLIT)
     sizes = (arguments["size"],) * 2
-    validation, test = (Cache(parts[part], sizes) for part in ("validation", "test"))
+    validation, test = (Resized(parts[part], sizes) for part in ("validation", "test"))
     folders, trained, earlier = {}, {}, {}
 
     def train_seeds(kind, **changes):
@@ -148,7 +148,7 @@ def publish(
             train(data, folder, split=SPLIT, seed=seed, **arguments | changes)
             run = folder.name
             if name in AVERAGED:
-                pairs = Cache(parts["train"], sizes)
+                pairs = Resized(parts["train"], sizes)
                 folder = average(folder, arguments["weights"], pairs, test)
             folders[run] = folder
             trained[run] = scores_of(folder, validation)
@@ -179,7 +179,7 @@ def publish(
     model.save_to_preset(hub / name, metadata, card, half=True)
 
 
-def average(folder: Path, start: str, pairs: Cache, test: Cache) -> Path:
+def average(folder: Path, start: str, pairs: Resized, test: Resized) -> Path:
     """A folder in that of a run, of its weights averaged with those it started from."""
     averaged = folder / "averaged"
     if not (averaged / "metrics.json").exists():
@@ -204,7 +204,7 @@ def average(folder: Path, start: str, pairs: Cache, test: Cache) -> Path:
 
 
 def measure(
-    model: PAMUNet, folder: Path, images: Any, pairs: Cache, validation: Cache
+    model: PAMUNet, folder: Path, images: Any, pairs: Resized, validation: Resized
 ) -> dict:
     """What is to be known about the model of a run folder."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -212,8 +212,8 @@ def measure(
     results = {
         "network size, mean of flips": evaluate(model, pairs, pictures, pictures=100),
         "network size": evaluate(model, pairs, flips=False),
-        "image size, mean of flips": evaluate(model, images),
-        "image size": evaluate(model, images, flips=False),
+        "image size, mean of flips": evaluate(model, images, full_size=True),
+        "image size": evaluate(model, images, full_size=True, flips=False),
     }
     models = {"open": model, "closed": close_gates(model)}
     return {
@@ -307,7 +307,7 @@ def of_kind(reached: dict[str, dict], kind: str) -> dict[str, dict]:
     return {run: x for run, x in reached.items() if run.rpartition("-")[0] == kind}
 
 
-def scores_of(folder: Path, validation: Cache) -> dict:
+def scores_of(folder: Path, validation: Resized) -> dict:
     test = json.loads((folder / "metrics.json").read_text("utf-8"))
     found = evaluate(load_model(folder), validation, flips=test["flips"])["summary"]
     return {"validation_dice": found["dice"], "test": test["summary"]}
@@ -329,7 +329,7 @@ def row(title: str, scores: dict) -> str:
     return f"| {title} | {figures} |"
 
 
-def check_half(folder: Path, pairs: Cache, scores: dict) -> None:
+def check_half(folder: Path, pairs: Resized, scores: dict) -> None:
     """Makes sure that half precision has not changed the scores."""
     model = PAMUNet.from_preset(folder)
     for how in ("network size", "network size, mean of flips"):

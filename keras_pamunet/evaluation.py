@@ -13,8 +13,9 @@ from keras import ops
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.bootstrap import mean_interval
-from keras_pamunet.data.cache import Cache
+from keras_pamunet.cases import CaseScores
 from keras_pamunet.data.pipeline import pipeline
+from keras_pamunet.data.resized import Resized
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import comparison
@@ -28,7 +29,13 @@ from keras_pamunet.inference.predictor import (
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_kind
-from keras_pamunet.targets import label_count, to_labels, to_targets
+from keras_pamunet.targets import (
+    is_class,
+    label_count,
+    to_labels,
+    to_layers,
+    to_targets,
+)
 
 SCORES = ("dice", "iou", "recall", "precision")
 
@@ -38,6 +45,7 @@ def evaluate(
     source: Any,
     output: str | Path | None = None,
     *,
+    full_size: bool = False,
     batch_size: int = 16,
     pictures: int = 8,
     progress: bool = True,
@@ -48,11 +56,12 @@ def evaluate(
 
     Args:
         model: a `PAMUNet`, or `PredictedMasks`, which are scored in full size.
-        source: a `Cache` is scored in its size, batch by batch. Any other source of
-            pairs is scored image by image, each in its own size.
+        source: the pairs, resized to the model's size unless they are `Resized`.
         output: folder for `metrics.json` and `pictures/`; nothing is written by
             default.
-        batch_size: images predicted at once.
+        full_size: whether each image is scored in its own size. `PredictedMasks`
+            always are.
+        batch_size: images predicted at once, where they are of one size.
         pictures: number of images to draw, spread evenly from the worst Dice to the
             best.
         progress: whether to show a progress bar.
@@ -73,7 +82,10 @@ def evaluate(
         `n_missed` and `n_false`.
         If the source has groups, such as the volumes of slices, each image has its
         `group`, the intervals draw groups, and the summary has their number,
-        `n_groups`. Of `PredictedMasks` `flips` is `None`.
+        `n_groups`, and `cases`, see `keras_pamunet.cases.CaseScores.summary`; the
+        `cases` beside the images hold those of each group, with volumes in ml and
+        distances in mm where the spacing is known, as at full size. Of
+        `PredictedMasks` `flips` is `None`.
 
     Raises:
         ValueError: names the image, if it has another number of channels than the model
@@ -100,14 +112,19 @@ def evaluate(
     rows, pngs = [], []
     if is_files:
         batches, batch_size = _read_masks(model, source), 1
-    elif isinstance(source, Cache):
-        batches = _predict_batches(model, source, batch_size, flips)
-    else:
+    elif full_size:
         batches, batch_size = _predict_images(model, source, flips), 1
+    else:
+        source = _resized(model, source)
+        batches = _predict_batches(model, source, batch_size, flips)
+    cases = source.groups and CaseScores(source, model.class_names)
     for masks, probabilities in track(
         batches, "Evaluating", -(-len(source) // batch_size), progress
     ):
         pooled.update_state(masks, probabilities)
+        if cases:
+            for pair in zip(*(_of_classes(x, model) for x in (masks, probabilities))):
+                cases.add(*pair)
         for scores in _score(scorers, channels, model, masks, probabilities):
             means = {
                 scorer.name: float(np.mean([score[scorer.name] for score in scores]))
@@ -131,6 +148,9 @@ def evaluate(
     ]
     flips = None if is_files else flips
     result = {"part": part, "flips": flips, "summary": summary, "images": rows}
+    if cases:
+        summary["cases"] = cases.summary()
+        result["cases"] = cases.rows
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,6 +177,26 @@ def evaluate(
             write_picture(picture, folder / f"{rank + 1:03}_{name}")
         write_json(record, result)
     return result
+
+
+def _resized(model, source):
+    size = model.input_shape[1:3]
+    if isinstance(source, Resized):
+        return source
+    if None in size:
+        raise ValueError(
+            "Expected Resized pairs, or full_size=True, for a model of images of any "
+            "size."
+        )
+    return Resized(source, size)
+
+
+def _of_classes(masks, model):
+    """Where each class is, `(batch, rows, columns, classes)`."""
+    masks = np.asarray(masks)
+    layers = [x for x, _ in to_layers(masks, model.masks)]
+    labels = range(1, len(model.class_names) + 1)
+    return np.stack([is_class(layers, label) for label in labels], axis=-1)
 
 
 def _score(scorers, channels, model, masks, probabilities):

@@ -24,9 +24,10 @@ class DiceBCE(keras.losses.Loss):
         smooth: keeps the Dice term defined where truth and prediction are empty.
 
     Call arguments:
-        y_true: masks of 0 and 1, any dtype, `(batch, height, width, channels)`. A
-            last axis of 1 may be left out.
-        y_pred: probabilities, `(batch, height, width, channels)`.
+        y_true: masks of 0 and 1, any dtype, `(batch, height, width, channels)`, or of
+            volumes `(batch, slices, height, width, channels)`. A last axis of 1 may be
+            left out.
+        y_pred: probabilities of the same shape.
         sample_weight: a weight for each image, `(batch,)`, by which its loss is
             multiplied; or for each pixel, `(batch, height, width)`, `(batch, height,
             width, 1)` or of the masks' shape. Those multiply the cross-entropy, whose
@@ -68,7 +69,7 @@ class DiceBCE(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         y_true, weight = y_true if isinstance(y_true, tuple) else (y_true, None)
-        if len(y_true.shape) == 3 and y_pred.shape[-1] == 1:
+        if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
             y_true = ops.expand_dims(y_true, -1)
         sides = zip(y_true.shape, y_pred.shape)
         if len(y_true.shape) != len(y_pred.shape) or any(
@@ -76,8 +77,8 @@ class DiceBCE(keras.losses.Loss):
         ):
             raise ValueError(
                 "Expected masks and predictions of one shape (batch, height, width, "
-                f"channels). Received: y_true of shape {tuple(y_true.shape)}, y_pred "
-                f"of shape {tuple(y_pred.shape)}"
+                "channels), or with slices. Received: y_true of shape "
+                f"{tuple(y_true.shape)}, y_pred of shape {tuple(y_pred.shape)}"
             )
         # Not Keras' default of `y_pred.dtype`: sums of a float16 mask overflow.
         y_true = ops.cast(y_true, "float32")
@@ -86,15 +87,16 @@ class DiceBCE(keras.losses.Loss):
         true, pred, both = y_true, y_pred, y_true * y_pred
         if weight is not None:
             weight = ops.cast(weight, "float32")
-            if len(weight.shape) == 3:
+            if len(weight.shape) < len(y_true.shape):
                 weight = ops.expand_dims(weight, -1)
             crossentropy, true, pred, both = (
                 x * weight for x in (crossentropy, true, pred, both)
             )
-        overlap, size = ops.sum(both, (1, 2)), ops.sum(true, (1, 2))
-        size = size + ops.sum(pred, (1, 2))
+        pixels = tuple(range(1, len(y_true.shape) - 1))
+        overlap, size = ops.sum(both, pixels), ops.sum(true, pixels)
+        size = size + ops.sum(pred, pixels)
         dice = ops.mean((2 * overlap + self.smooth) / (size + self.smooth), axis=-1)
-        return ops.mean(crossentropy, axis=(1, 2, 3)) + 1 - dice
+        return ops.mean(crossentropy, axis=(*pixels, -1)) + 1 - dice
 
     def get_config(self):
         return {**super().get_config(), "smooth": self.smooth}

@@ -23,7 +23,8 @@ class MaskMetric(keras.metrics.Metric):
 
     Call arguments:
         y_true: masks of 0 and 1 (or False and True), any dtype,
-            `(batch, height, width, channels)`.
+            `(batch, height, width, channels)`, or of volumes
+            `(batch, slices, height, width, channels)`.
         y_pred: probabilities of the same shape.
         sample_weight: a weight for each image, `(batch,)`, or for each pixel,
             `(batch, height, width)`, with a last axis of 1 or of the masks' shape.
@@ -110,14 +111,14 @@ class MaskMetric(keras.metrics.Metric):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         sides = list(zip(y_true.shape, y_pred.shape))
         if (
-            len(y_true.shape) != 4
-            or len(y_pred.shape) != 4
+            len(y_true.shape) < 3
+            or len(y_pred.shape) != len(y_true.shape)
             or any(one != other for one, other in sides if None not in (one, other))
         ):
             raise ValueError(
                 "Expected masks and predictions of one shape (batch, height, width, "
-                f"channels). Received: y_true of shape {tuple(y_true.shape)}, y_pred "
-                f"of shape {tuple(y_pred.shape)}"
+                "channels), or with slices. Received: y_true of shape "
+                f"{tuple(y_true.shape)}, y_pred of shape {tuple(y_pred.shape)}"
             )
         y_true = ops.cast(y_true, "float32")
         y_pred = ops.cast(y_pred, "float32")
@@ -131,12 +132,12 @@ class MaskMetric(keras.metrics.Metric):
         weight = 1.0
         if pixel_weight is not None:
             weight = pixel_weight
-            if len(weight.shape) == 3:
+            if len(weight.shape) < len(y_true.shape):
                 weight = ops.expand_dims(weight, -1)
             elif self.target_class_ids is not None and weight.shape[-1] > 1:
                 weight = ops.take(weight, self.target_class_ids, axis=-1)
         return [
-            ops.sum(part * weight, axis=(1, 2))
+            ops.sum(part * weight, axis=tuple(range(1, len(y_true.shape) - 1)))
             for part in (
                 y_true * y_pred,
                 y_true * (1 - y_pred),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_pamunet.comparison import compare, write_comparison
-from keras_pamunet.data import Cache, check
+from keras_pamunet.data import Resized, check
 from keras_pamunet.data.volumes import nifti_files
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import make_folder
@@ -102,7 +102,7 @@ def score(
         pairs = sources
     else:
         # Models share what is read.
-        cached = {id(x): Cache(x, sizes[0]) for x in sources}
+        cached = {id(x): Resized(x, sizes[0]) for x in sources}
         pairs = [cached[id(x)] for x in sources]
     for path in masks:
         scored[str(path)] = PredictedMasks(path, pairs[0], others=part != ALL)
@@ -115,6 +115,7 @@ def score(
             model,
             its_pairs,
             folders[name],
+            full_size=full_size,
             progress=progress,
             part=part,
             flips=flips,

@@ -90,3 +90,16 @@ def test_attention_variance():
     np.testing.assert_allclose(regularizer(keras.ops.convert_to_tensor(variance)), 1.0)
     with pytest.raises(ValueError, match="factor=-1"):
         AttentionVariance(-1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_volumes(rng, weighted):
+    """A volume is one image, whose slices are more of its pixels."""
+    truth = rng.random((2, 3, 4, 5, 2)) > 0.7
+    probability = rng.uniform(0.05, 0.95, truth.shape).astype("float32")
+    weights = rng.random((2, 3, 4, 5)).astype("float32") if weighted else None
+    flat = [x.reshape(2, 12, 5, 2) for x in (truth, probability)]
+    loss = DiceBCE()
+    ours = loss(truth, probability, weights)
+    theirs = loss(*flat, weights if weights is None else weights.reshape(2, 12, 5))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -181,3 +181,18 @@ def test_direction(metric):
         callbacks=[stop],
     )
     assert stop.monitor_op(1.0, 0.0) and not stop.monitor_op(0.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_volumes(metric, weighted, rng, masks):
+    """A volume is one image, whose slices are more of its pixels."""
+    truth, probability = (x.reshape(1, 5, 6, 7, 2) for x in masks)
+    weights = rng.integers(0, 2, (1, 5, 6, 7)) if weighted else None
+    flat = [x.reshape(1, 30, 7, 2) for x in (truth, probability)]
+    ours, theirs = metric(), metric()
+    ours.update_state(truth, probability, weights)
+    theirs.update_state(
+        *flat, weights if weights is None else weights.reshape(1, 30, 7)
+    )
+    np.testing.assert_allclose(ours.result(), theirs.result(), rtol=1e-6)

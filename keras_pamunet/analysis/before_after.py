@@ -25,7 +25,7 @@ def write_before_after(
     Args:
         models: the models by name.
         results: what `keras_pamunet.evaluation.evaluate` returned of each on `source`.
-        source: a `Cache` of pairs in the models' size.
+        source: a `Resized` of pairs in the models' size.
         path: of the picture.
         flips: see `keras_pamunet.inference.segment`.
 

@@ -20,7 +20,7 @@ def info(
         str | None,
         typer.Argument(
             help=f"{MODEL_HELP} Its layers are counted; a .keras file may hold any "
-            "model. Or 'presets'."
+            "model. Or a network, such as mobile_unet; or 'presets'."
         ),
     ] = None,
     size: Size = None,
@@ -74,11 +74,19 @@ def _presets():
 
 def _count(model, size):
     from keras_pamunet.analysis.complexity import count
-    from keras_pamunet.models import load_file, load_model
+    from keras_pamunet.models import (
+        find_network,
+        list_models,
+        load_file,
+        load_model,
+    )
 
     # Any model of Keras can be counted, and one is known by its file's ending.
     is_file = model.endswith(".keras") and Path(model).is_file()
-    network = (load_file if is_file else load_model)(model)
+    if model in list_models():
+        network = find_network(model)((size or 128, size or 128, 3))
+    else:
+        network = (load_file if is_file else load_model)(model)
     one_input = len(getattr(network, "inputs", None) or ()) == 1
     shape = image_shape(network, size) if one_input else None
     return {"input_shape": shape, **count(network, shape)}

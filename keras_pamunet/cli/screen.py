@@ -18,6 +18,8 @@ def show_scores(result, folder):
     print_table(table)
     if len(summary["classes"]) > 1:
         show_classes(summary["classes"], _digits(summary))
+    if "cases" in summary:
+        show_cases(summary["cases"], summary["n_groups"])
     if "intervals" in summary:
         _tell_of_intervals(summary)
     if folder is not None:
@@ -78,7 +80,7 @@ def _table_of(summaries, title):
                 "" if row["dice"] is None else f"{row['dice']:.{digits}f}"
                 for row in rows
             )
-            table.add_row(f"dice, class {rows[0]['class']}", *cells)
+            table.add_row(f"dice, {rows[0]['name']}", *cells)
     for name in COUNTS:
         table.add_row(name, *(str(x[name]) for x in summaries.values()))
     return table
@@ -114,7 +116,20 @@ def show_classes(classes, digits):
         scores = (
             "" if row[name] is None else f"{row[name]:.{digits}f}" for name in SCORES
         )
-        table.add_row(str(row["class"]), *scores, *(str(row[key]) for key in counts))
+        table.add_row(row["name"], *scores, *(str(row[key]) for key in counts))
+    print_table(table)
+
+
+def show_cases(classes, count):
+    """Whole volumes, in mm where their spacing is known."""
+    scores = [x for x in (*SCORES, "nsd", "hd95", "assd") if x in classes[0]]
+    table = Table("class", title=f"Whole cases ({count}); hd95 and assd in mm")
+    for column in (*scores, "with", "missed", "false"):
+        table.add_column(column, justify="right")
+    for row in classes:
+        cells = ["" if row[x] is None else f"{row[x]:.3f}" for x in scores]
+        counts = [str(row[x]) for x in ("n_with_truth", "n_missed", "n_false")]
+        table.add_row(row["name"], *cells, *counts)
     print_table(table)
 
 

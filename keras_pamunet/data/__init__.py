@@ -1,10 +1,10 @@
 from keras_pamunet.data.augment import Augment
-from keras_pamunet.data.cache import Cache
 from keras_pamunet.data.check import check, examine
 from keras_pamunet.data.folder import Folder
 from keras_pamunet.data.mask_folder import MaskFolder
 from keras_pamunet.data.phantom import Phantom
 from keras_pamunet.data.pipeline import pipeline
+from keras_pamunet.data.resized import Resized
 from keras_pamunet.data.source import is_volumes, open_source
 from keras_pamunet.data.splits import (
     k_fold_split,
@@ -21,10 +21,10 @@ from keras_pamunet.data.windows import WINDOWS
 __all__ = [
     "WINDOWS",
     "Augment",
-    "Cache",
     "Folder",
     "MaskFolder",
     "Phantom",
+    "Resized",
     "TfdsSource",
     "Volume",
     "Volumes",

@@ -29,7 +29,7 @@ def check(
     """Reads every pair once, and names all that are unfit for use.
 
     Args:
-        sources: the parts of a split: `Folder`, `Cache` or other sources of pairs.
+        sources: the parts of a split: `Folder`, `Resized` or other sources of pairs.
         progress: whether to show a progress bar.
         input_range: `(lowest, highest)` value of the model's images, to see that
             each image fits (see `keras_pamunet.data.value_range.check_range`).

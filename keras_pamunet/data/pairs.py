@@ -31,6 +31,13 @@ class Pairs:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.read(index)
 
+    def spacing(self, group: str) -> tuple[float, float, float] | None:
+        """mm from slice to slice, row to row and column to column of a group.
+
+        `None` where nobody knows.
+        """
+        return None
+
     def subset(self, names: Iterable[str]) -> "Pairs":
         """The pairs of these names only, in their order.
 

@@ -27,7 +27,7 @@ def pipeline(
     `get_state()` and `set_state(state)`, goes on in mid-epoch.
 
     Args:
-        source: pairs of one size: a `Cache`, or any sequence of images
+        source: pairs of one size: a `Resized`, or any sequence of images
             `(height, width, channels)` and masks `(height, width)` with an attribute
             `num_classes`.
         batch_size: pairs in a batch. The last batch may have fewer.
@@ -45,7 +45,7 @@ def pipeline(
 
     Example:
 
-    >>> pairs = Cache(Folder("kvasir-seg"), (128, 128))
+    >>> pairs = Resized(Folder("kvasir-seg"), (128, 128))
     >>> model.evaluate(pipeline(pairs, batch_size=16))
     """
 

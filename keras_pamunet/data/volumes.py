@@ -31,7 +31,7 @@ class Volumes(Pairs):
 
     Opening reads the headers. The two volumes read last stay open, decompressed on
     the disk, so going through the slices in order reads each file once. In random
-    order each slice may decompress a whole file: train from a `Cache` of this source,
+    order each slice may decompress a whole file: train from a `Resized` of this source,
     or from `lits` as `tfds` has prepared it (see `keras_pamunet.data.lits`).
 
     Args:
@@ -80,6 +80,9 @@ class Volumes(Pairs):
     @property
     def groups(self) -> list[str]:
         return [name.rpartition("/")[0] for name in self.names]
+
+    def spacing(self, group: str) -> tuple[float, float, float]:
+        return Volume(self._files[group][0]).spacing[::-1]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one slice and its labels.

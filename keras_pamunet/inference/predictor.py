@@ -9,8 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.image_file import fit_channels, read_image
+from keras_pamunet.data.resized import resize_image
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.inference.segmentation import Segmentation

@@ -10,13 +10,13 @@ import nibabel
 import numpy as np
 from rich.markup import escape
 
-from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import (
     UnfitVolume,
     let_go,
     nifti_stem,
     temporary_file,
 )
+from keras_pamunet.data.resized import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import check_hu, takes_hu
 from keras_pamunet.drawing import to_rgb, write_picture

@@ -14,7 +14,8 @@ from keras_pamunet.analysis.before_after import write_before_after
 from keras_pamunet.analysis.learning_curve import write_learning_curve
 from keras_pamunet.backend import device_names, set_random_seed
 from keras_pamunet.comparison import compare, write_comparison
-from keras_pamunet.data import WINDOWS, Cache, check, open_splits, pipeline
+from keras_pamunet.data import WINDOWS, Resized, check, open_splits, pipeline
+from keras_pamunet.data.resized import CACHE_BYTES
 from keras_pamunet.data.windows import takes_hu, window_limits
 from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
@@ -462,7 +463,11 @@ class Run:
     @functools.cached_property
     def _resized(self):
         size = (self.size, self.size)
-        return {name: Cache(source, size) for name, source in self.parts.items()}
+        pairs = sum(map(len, self.parts.values()))
+        return {
+            name: Resized(source, size, CACHE_BYTES * len(source) // pairs)
+            for name, source in self.parts.items()
+        }
 
 
 def _with_classes(arguments, base):

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from keras_pamunet.data import Cache, Folder, Phantom, check, examine
+from keras_pamunet.data import Folder, Phantom, Resized, check, examine
 from keras_pamunet.data.pairs import Pairs
 
 
@@ -246,6 +246,6 @@ def test_kvasir_near_duplicates(kvasir):
     for size in (None, (128, 128)):
         parts = [Folder(kvasir).subset(part) for part in (names[:1], names[1:], others)]
         if size is not None:
-            parts = [Cache(part, size) for part in parts]
+            parts = [Resized(part, size) for part in parts]
         report = examine(parts, progress=False)
         assert report["near_duplicates"] == [names] and not report["errors"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_pamunet.data import TfdsSource, Volumes
-from keras_pamunet.data.cache import resize_image, resize_mask
+from keras_pamunet.data.resized import resize_image, resize_mask
 from tests.helpers import write_lits
 
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from keras_pamunet.data import Augment, Cache, Folder, Phantom, TfdsSource, pipeline
+from keras_pamunet.data import Augment, Folder, Phantom, Resized, TfdsSource, pipeline
 
 
 def stack(dataset, count):
@@ -80,7 +80,7 @@ def pairs(request):
         source = TfdsSource("kvasir_seg", request.getfixturevalue("tfds_dir"))
     else:
         source = Grouped(7, 40)
-    return Cache(source, (16, 16))
+    return Resized(source, (16, 16))
 
 
 def equal(batches, others):

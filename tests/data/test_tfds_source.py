@@ -167,8 +167,8 @@ def test_open(tfds_dir, monkeypatch):
 
 def test_reads_without_tensorflow(tfds_dir):
     code = (
-        "import sys; from keras_pamunet.data import Cache, open_source, pipeline;"
-        "pairs = Cache(open_source('tfds:kvasir_seg'), (32, 32));"
+        "import sys; from keras_pamunet.data import Resized, open_source, pipeline;"
+        "pairs = Resized(open_source('tfds:kvasir_seg'), (32, 32));"
         "images, masks = next(iter(pipeline(pairs, 4)));"
         "assert images.shape == (4, 32, 32, 3) and masks.any();"
         "assert 'tensorflow' not in sys.modules"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_pamunet.data import (
-    Cache,
+    Resized,
     Volume,
     Volumes,
     open_source,
@@ -50,7 +50,7 @@ def test_subset(tmp_path, arrays):
 
 
 def test_batches(tmp_path, arrays):
-    source = Cache(Volumes(tmp_path, 3), (8, 8))
+    source = Resized(Volumes(tmp_path, 3), (8, 8))
     images, masks = next(iter(pipeline(source, 6)))
     assert images.shape == (6, 8, 8, 1) and masks.shape == (6, 8, 8, 3)
 
@@ -230,5 +230,5 @@ def test_opened_as_any_data(tmp_path, arrays, layout):
                 path.rename(folder / path.name.replace(".nii.gz", ".NII.GZ"))
     source = open_source(tmp_path, 3)
     assert isinstance(source, Volumes) and source.num_classes == 3
-    assert source.in_hu and Cache(source.subset(source.names[:1]), (8, 8)).in_hu
+    assert source.in_hu and Resized(source.subset(source.names[:1]), (8, 8)).in_hu
     assert len(source) == 3 * len(arrays)

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from keras_pamunet import PAMUNet
 from keras_pamunet.cli import app
 from keras_pamunet.data import Volume
-from keras_pamunet.data.cache import resize_image
 from keras_pamunet.data.nifti import is_nifti
+from keras_pamunet.data.resized import resize_image
 from keras_pamunet.inference import volumes
 from keras_pamunet.inference.predictor import segment
 from keras_pamunet.inference.volumes import predict_volume

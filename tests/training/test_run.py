@@ -22,7 +22,7 @@ from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
 from keras_pamunet.cli import app
 from keras_pamunet.cli.options import ScoreActivation
-from keras_pamunet.data import Augment, Cache, Folder, Phantom, open_splits
+from keras_pamunet.data import Augment, Folder, Phantom, Resized, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.predictor import fit_image, predict_flips, segment
@@ -73,7 +73,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     assert not list(whole.glob("*state*")) and not list(whole.glob(".*"))
     # Batch normalisation knows the images as they are, not as they were augmented.
     model = load_model(whole)
-    pairs = Cache(open_splits(folder)["train"], (32, 32))
+    pairs = Resized(open_splits(folder)["train"], (32, 32))
     stem = keras.Model(model.inputs, model.get_layer("stem").output)
     means = stem.predict_on_batch(np.stack([image for image, _ in pairs]))
     np.testing.assert_allclose(
@@ -152,7 +152,7 @@ def test_weights_to_start_from(folder, tmp_path):
     assert before["summary"]["n"] == after["summary"]["n"] == 1
     difference = comparison["differences"]["after"]["dice"]["mean"]
     assert difference == after["summary"]["dice"] - before["summary"]["dice"]
-    own = evaluate(base, Cache(open_splits(folder)["test"], (32, 32)))
+    own = evaluate(base, Resized(open_splits(folder)["test"], (32, 32)))
     assert before["summary"] == own["summary"]
     assert list(comparison["summaries"]) == ["before", "after"]
     assert (tmp_path / "run" / "before_after.png").exists()
@@ -216,7 +216,7 @@ def model():
 
 
 def test_evaluate(folder, tmp_path, model):
-    source = Cache(Folder(folder), (32, 32))
+    source = Resized(Folder(folder), (32, 32))
     source.names = [f"volume-0/{name}" for name in source.names]  # As slices have.
     result = evaluate(
         model,
@@ -254,7 +254,7 @@ def test_evaluate(folder, tmp_path, model):
 
 def test_flips(folder, model):
     """The mean over the mirror images does not change with them."""
-    source = Cache(Folder(folder), (32, 32))
+    source = Resized(Folder(folder), (32, 32))
     image, _ = source[0]
     images = image[np.newaxis]
     expected = np.mean(
@@ -277,7 +277,7 @@ def test_flips(folder, model):
 
 def test_evaluate_full_size(folder, tmp_path, model):
     source = Folder(folder)
-    result = evaluate(model, source, tmp_path, progress=False)
+    result = evaluate(model, source, tmp_path, full_size=True, progress=False)
     for (image, truth), row in zip(source, result["images"]):
         found = segment(model, image).mask
         assert found.shape == truth.shape and truth.shape[0] in (39, 40)
@@ -298,7 +298,14 @@ def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
 
     def peak(count):
         tracemalloc.start()
-        evaluate(model, Large(count), tmp_path, pictures=1, progress=False)
+        evaluate(
+            model,
+            Large(count),
+            tmp_path,
+            full_size=True,
+            pictures=1,
+            progress=False,
+        )
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -312,7 +319,7 @@ def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
 
 
 def test_evaluate_other_channels(folder, model):
-    source = Cache(Folder(folder, channels=1), (32, 32))
+    source = Resized(Folder(folder, channels=1), (32, 32))
     with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
         evaluate(model, source, progress=False)
 
@@ -323,7 +330,7 @@ def test_evaluate_deep_images(model):
             return 16 * super().read(index)[0].astype("uint16"), None
 
     with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to"):
-        evaluate(model, Deep(1), progress=False)
+        evaluate(model, Deep(1), full_size=True, progress=False)
 
 
 def test_attention_map(rng, model, monkeypatch):
@@ -496,7 +503,7 @@ def test_evaluate_each_class(tmp_path):
             labels[-1, :2, :2] = 2 if len(images) == 4 else 0
             return np.eye(3, dtype="float32")[labels]
 
-    source = Cache(Liver(4), (32, 32))
+    source = Resized(Liver(4), (32, 32))
     result = evaluate(Livers(), source, tmp_path, progress=False, flips=False)
     liver, tumour = result["summary"]["classes"]
     assert liver["class"] == 1 and tumour["class"] == 2

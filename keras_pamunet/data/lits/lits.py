@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_pamunet.data.cache import resize_image, resize_mask
+from keras_pamunet.data.resized import resize_image, resize_mask
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import (
     case_files,

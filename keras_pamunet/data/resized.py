@@ -6,24 +6,28 @@ import numpy as np
 from keras_pamunet.data.opencv import DTYPES, apply_opencv
 from keras_pamunet.targets import check_labels
 
+CACHE_BYTES = 2**32
 
-class Cache:
-    """A source's pairs in the network's size, kept in memory once read.
+
+class Resized:
+    """A source's pairs in another size, kept in memory once read.
 
     Args:
         source: a `Folder`, `Phantom` or other source of pairs.
         size: `(height, width)` to resize to: images by area averages where they
             shrink, masks to the nearest pixel.
-        max_bytes: pairs beyond this many bytes are read anew each time.
+        cache_bytes: pairs beyond this many bytes are read anew each time.
 
     Example:
 
-    >>> from keras_pamunet.data import Cache, Folder
-    >>> pairs = Cache(Folder("kvasir-seg"), (128, 128))
+    >>> from keras_pamunet.data import Resized, Folder
+    >>> pairs = Resized(Folder("kvasir-seg"), (128, 128))
     >>> image, mask = pairs[0]  # (128, 128, 3), (128, 128)
     """
 
-    def __init__(self, source: Any, size: tuple[int, int], max_bytes: int = 2**32):
+    def __init__(
+        self, source: Any, size: tuple[int, int], cache_bytes: int = CACHE_BYTES
+    ):
         self.source = source
         self.size = tuple(size)
         self.names = source.names
@@ -32,19 +36,22 @@ class Cache:
         self.class_names = source.class_names
         self.channels = source.channels
         self.num_classes = source.num_classes
-        self.max_bytes = max_bytes
+        self.cache_bytes = cache_bytes
         self._pairs = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def spacing(self, group: str) -> None:
+        """None: what is resized has lost its own."""
+
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs.get(index)
         if pair is None:
             image, mask = self.source[index]
             pair = resize_image(image, self.size), resize_mask(mask, self.size)
-            if self._bytes < self.max_bytes:
+            if self._bytes < self.cache_bytes:
                 self._bytes += sum(part.nbytes for part in pair)
                 self._pairs[index] = pair
         return pair

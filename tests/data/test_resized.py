@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_pamunet.data import Augment, Cache, Folder
-from keras_pamunet.data.cache import resize_image, resize_mask
+from keras_pamunet.data import Augment, Folder, Resized
+from keras_pamunet.data.resized import resize_image, resize_mask
 
 
 def test_long_integers(rng):
@@ -15,7 +15,7 @@ def test_long_integers(rng):
 
 
 def test_cache(folder):
-    pairs = Cache(Folder(folder), (20, 24))
+    pairs = Resized(Folder(folder), (20, 24))
     image, mask = pairs[0]
     assert image.shape == (20, 24, 3) and mask.shape == (20, 24)
     full_image, full_mask = Folder(folder)[0]
@@ -23,7 +23,7 @@ def test_cache(folder):
     assert np.abs(image.astype(int) - expected).mean() < 4  # JPEG, decoded coarsely
     assert abs(mask.mean() - full_mask.mean()) < 0.05
     assert pairs[0][0] is image
-    assert Cache(Folder(folder), (20, 24), max_bytes=0)[0][0] is not image
+    assert Resized(Folder(folder), (20, 24), cache_bytes=0)[0][0] is not image
 
 
 @pytest.mark.parametrize("size", [(64, 64), (24, 100), (200, 150)])

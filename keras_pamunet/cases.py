@@ -1,0 +1,132 @@
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_pamunet.surface import assd, hd95, nsd, summary
+
+SCORES = ("dice", "iou", "recall", "precision")
+DISTANCES = ("hd95", "assd")
+# mm by which a surface may be off for `nsd`.
+TOLERANCE = 2.0
+
+
+class CaseScores:
+    """Scores of whole cases, such as the volumes that slices are of.
+
+    A case is scored once all its images are there; until then its masks are held, a
+    bit a pixel.
+
+    Args:
+        source: the pairs, with `groups`, which name the case of each, and `spacing`.
+        class_names: of the labels 1, 2, ...
+
+    Example:
+
+    >>> cases = CaseScores(pairs, model.class_names)
+    >>> for truth, found in masks:  # (rows, columns, classes)
+    ...     cases.add(truth, found)
+    >>> cases.rows
+    """
+
+    def __init__(self, source: Any, class_names: Sequence[str]):
+        self.source = source
+        self.class_names = class_names
+        self.rows: list[dict[str, Any]] = []
+        self._missing = Counter(source.groups)
+        self._masks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._added = 0
+
+    def add(self, truth: np.ndarray, found: np.ndarray) -> None:
+        """Adds the next image of the source.
+
+        Args:
+            truth: where each class is, `(rows, columns, classes)` of 0 and 1.
+            found: where it was found, of the same shape.
+        """
+        group = self.source.groups[self._added]
+        self._added += 1
+        masks = self._masks.setdefault(group, [])
+        self._shape = truth.shape
+        masks.append((np.packbits(truth > 0), np.packbits(found > 0)))
+        self._missing[group] -= 1
+        if not self._missing[group]:
+            self.rows.append(self._score(group, self._masks.pop(group)))
+
+    def _score(self, group, masks):
+        shape, size = (len(masks), *self._shape), math.prod(self._shape)
+        truth, found = (
+            np.stack([np.unpackbits(x, count=size) for x in each]).reshape(shape)
+            for each in zip(*masks)
+        )
+        spacing = self.source.spacing(group)
+        return {
+            "group": group,
+            "n": len(masks),
+            "classes": [
+                {"class": label, "name": name}
+                | _of_class(truth[..., label - 1], found[..., label - 1], spacing)
+                for label, name in enumerate(self.class_names, 1)
+            ],
+        }
+
+    def summary(self) -> list[dict[str, Any]]:
+        """For each class what its cases have in the mean.
+
+        Returns:
+            Rows of `class`, `name`, the mean of the four scores over the cases that
+            have the class (`None` if there are none), `n_with_truth`, `n_missed` (not
+            found at all) and `n_false` (found where it is not). With a spacing also
+            `hd95` and `assd`, mm, the mean over the cases where something of it was
+            found, and `nsd`.
+        """
+        classes = zip(*(row["classes"] for row in self.rows))
+        return [_mean_of(list(rows)) for rows in classes]
+
+
+def _of_class(truth, found, spacing):
+    both = np.count_nonzero(truth & found)
+    sizes = np.count_nonzero(truth), np.count_nonzero(found)
+    row: dict[str, Any] = {
+        "truth": bool(sizes[0]),
+        "found": bool(sizes[1]),
+        "dice": _ratio(2 * both, sum(sizes)),
+        "iou": _ratio(both, sum(sizes) - both),
+        "recall": _ratio(both, sizes[0], empty=not sizes[1]),
+        "precision": _ratio(both, sizes[1], empty=not sizes[0]),
+    }
+    if spacing is not None:
+        voxel_ml = math.prod(spacing) / 1000
+        row |= {"truth_ml": sizes[0] * voxel_ml, "found_ml": sizes[1] * voxel_ml}
+        for score in (hd95, assd):
+            distance = score(truth, found, spacing)
+            row[score.__name__] = distance if math.isfinite(distance) else None
+        row["nsd"] = nsd(truth, found, spacing, TOLERANCE)
+    return row
+
+
+def _ratio(part, whole, empty=True):
+    """A share; of nothing 1 if both masks are empty, else 0."""
+    return part / whole if whole else float(empty)
+
+
+def _mean_of(rows):
+    true = [row for row in rows if row["truth"]]
+    mean = {
+        name: float(np.mean([row[name] for row in true])) if true else None
+        for name in (*SCORES, *(["nsd"] if "nsd" in rows[0] else []))
+    }
+    for name in DISTANCES:
+        if name in rows[0]:
+            values = [math.inf if row[name] is None else row[name] for row in true]
+            mean[name] = summary(values)["mean"]
+    return {
+        "class": rows[0]["class"],
+        "name": rows[0]["name"],
+        **mean,
+        "n_with_truth": len(true),
+        "n_missed": sum(row["truth"] and not row["found"] for row in rows),
+        "n_false": sum(row["found"] and not row["truth"] for row in rows),
+    }

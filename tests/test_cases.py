@@ -1,0 +1,76 @@
+"""Scores of whole cases."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from keras_pamunet.cases import CaseScores
+from keras_pamunet.surface import assd, hd95, nsd
+
+GROUPS = ["a", "b", "a", "b", "a", "c"]
+SPACING = (2.0, 0.8, 0.7)
+
+
+@pytest.fixture
+def masks(rng):
+    """Of two classes; the second is missed in "b", and false in "c"."""
+    truth = rng.random((6, 12, 10, 2)) > 0.6
+    found = truth ^ (rng.random(truth.shape) > 0.9)
+    for index, group in enumerate(GROUPS):
+        if group == "b":
+            found[index, ..., 1] = False
+        if group == "c":
+            truth[index, ..., 1] = False
+    return truth, found
+
+
+def scored(masks, spacing):
+    source = SimpleNamespace(groups=GROUPS, spacing=lambda group: spacing)
+    cases = CaseScores(source, ("liver", "tumour"))
+    for pair in zip(*masks):
+        cases.add(*pair)
+    return cases
+
+
+def test_cases(masks):
+    cases = scored(masks, SPACING)
+    assert [row["group"] for row in cases.rows] == ["b", "a", "c"]
+    for case in cases.rows:
+        chosen = [group == case["group"] for group in GROUPS]
+        assert case["n"] == sum(chosen)
+        for index, row in enumerate(case["classes"]):
+            truth, found = (x[chosen][..., index] for x in masks)
+            both, t, f = (truth & found).sum(), truth.sum(), found.sum()
+            if t and f:
+                expected = {
+                    "dice": 2 * both / (t + f),
+                    "iou": both / (truth | found).sum(),
+                    "recall": both / t,
+                    "precision": both / f,
+                    "hd95": hd95(truth, found, SPACING),
+                    "assd": assd(truth, found, SPACING),
+                    "nsd": nsd(truth, found, SPACING, 2.0),
+                }
+            else:
+                expected = dict.fromkeys(("dice", "iou", "recall", "precision"), 0)
+                expected |= {"hd95": None, "assd": None, "nsd": 0}
+            assert {name: row[name] for name in expected} == pytest.approx(expected)
+            assert row["truth_ml"] == pytest.approx(t * 2 * 0.8 * 0.7 / 1000)
+
+
+def test_summary(masks):
+    cases = scored(masks, SPACING)
+    liver, tumour = cases.summary()
+    dice = [row["classes"][0]["dice"] for row in cases.rows]
+    assert liver["dice"] == pytest.approx(np.mean(dice)) and liver["n_missed"] == 0
+    assert (tumour["n_with_truth"], tumour["n_missed"], tumour["n_false"]) == (2, 1, 1)
+    (a,) = (row for row in cases.rows if row["group"] == "a")
+    # The missed one is counted, and has no distance.
+    assert tumour["hd95"] == a["classes"][1]["hd95"]
+    assert tumour["dice"] == pytest.approx(a["classes"][1]["dice"] / 2)
+
+
+def test_no_spacing(masks):
+    (row,) = scored(masks, None).summary()[:1]
+    assert "hd95" not in row and "nsd" not in row and row["dice"] > 0
