@@ -47,16 +47,12 @@ def commands(text):
                 yield shlex.split(arguments, comments=True)
 
 
-def resolve(path):
-    """What a dotted name stands for, its module imported."""
-    head, *rest = path.split(".")
-    found = importlib.import_module(head)
-    for index, name in enumerate(rest):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            found = importlib.import_module(".".join([head, *rest[: index + 1]]))
-    return found
+def resolve(module, name):
+    """What `from module import name` gives."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(f"{module}.{name}")
 
 
 def check(tree):
@@ -65,12 +61,12 @@ def check(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("keras_pamunet"):
             for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                names[alias.asname or alias.name] = resolve(name)
+                found = resolve(node.module, alias.name)
+                names[alias.asname or alias.name] = found
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.startswith("keras_pamunet"):
-                    resolve(alias.name)
+                    importlib.import_module(alias.name)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -115,27 +111,15 @@ def test_docstrings(name):
         module = importlib.import_module(name)
     except ImportError as error:
         pytest.skip(str(error))
-    tree = ast.parse(inspect.getsource(module))
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     for node in ast.walk(tree):
         kinds = ast.Module | ast.ClassDef | ast.FunctionDef
         text = ast.get_docstring(node) if isinstance(node, kinds) else None
         lines = re.findall(r"^>>> (.*)|^\.\.\. ?(.*)", text or "", re.M)
-        if not lines:
-            continue
-        code = "\n".join(first or f"{more}" for first, more in lines)
-        example = ast.parse(code)
-        local = (
-            ast.parse(f"from {name} import {node.name}")
-            if _is_top(node, tree)
-            else None
-        )
-        if local is not None:
-            example.body[:0] = local.body
-        check(example)
-
-
-def _is_top(node, tree):
-    return node in tree.body and not isinstance(node, ast.Module)
+        code = "\n".join(first or more for first, more in lines)
+        if node in tree.body and lines:
+            code = f"from {name} import {node.name}\n{code}"
+        check(ast.parse(code))
 
 
 def test_the_checks_find_something():
