@@ -55,7 +55,7 @@ def predict_images(
     `keras_pamunet.predictions.Predictions`.
 
     Args:
-        model: a `PAMUNet` or an `OnnxModel`.
+        model: a `Segmenter` or an `OnnxModel`.
         inputs: files and folders, see `keras_pamunet.inputs.find_files`.
         output: folder for the masks, `<stem>.png` in the size of their image: 0 and
             255, or the labels with a palette if the model tells several classes

@@ -28,8 +28,8 @@ def segment(
     """Finds the objects in one image of any size.
 
     Args:
-        model: a `PAMUNet` or an `OnnxModel`. If its input has a fixed size the image
-            is resized to it and the probabilities back.
+        model: a `Segmenter` or an `OnnxModel`. If its input has a fixed size the
+            image is resized to it and the probabilities back.
         image: a file's path, or raw values, `(height, width, channels)` or
             `(height, width)` of a grey image.
         flips: whether to average over the mirror images along the model's
@@ -114,9 +114,9 @@ def predict_batch(model: Any, images: np.ndarray, flips: bool = True) -> np.ndar
     """Probabilities of images that fit the model, with or without flips.
 
     Args:
-        model: a `PAMUNet` or an `OnnxModel`.
+        model: a `Segmenter` or an `OnnxModel`.
         images: raw values, `(batch, height, width, channels)`.
-        flips: see `predict`.
+        flips: see `segment`.
 
     Returns:
         `(batch, height, width, num_classes)`.

@@ -60,8 +60,8 @@ def show_attention(
         image: path of the image, which is resized to what the model takes.
         output: path of the picture, such as `attention.png`, with a row for each gate
             (see `keras_pamunet.analysis.figures.attention_sheet`).
-        pixel: `(row, column)` in the image; whom the last map belongs to. Defaults to
-            the pixel in the middle.
+        pixel: `(row, column)` in the image. The last map shows this pixel's scores.
+            Defaults to the pixel in the middle.
 
     Raises:
         ValueError: for an image that cannot be read or that the model does not take, a

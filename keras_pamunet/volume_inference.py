@@ -59,15 +59,14 @@ def predict_volume(
             `keras_pamunet.data.Volume`.
         model: a `Segmenter` of 1 or 3 channels whose `input_range` is a window of HU,
             an `OnnxModel`, or what `keras_pamunet.models.load_model` takes. Slices are
-            resized to its size, if
-            that is fixed, and the probabilities back.
+            resized to its size, if that is fixed, and the probabilities back.
         batch_size: slices predicted at once.
         flips: see `keras_pamunet.inference.segment`.
         progress: whether to show a progress bar.
 
     Returns:
-        uint8 labels, 0 and 1, or with `"softmax"` the classes, in the shape and with
-        the affine and orientation of the source.
+        uint8 labels, 0 and 1, or those of several classes (of classes that overlap
+        the last), in the shape and with the affine and orientation of the source.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -347,7 +346,9 @@ def _mapped(shape, dtype):
     """An array of zeros in a temporary file, and the mapping that it lies in."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     with temporary_file(size) as file:
-        for _ in range(shape[0]):  # A file with holes could not tell a full disk.
+        # Zeros are written: on a full disk a sparse file would fail later, inside
+        # the mapping, with SIGBUS.
+        for _ in range(shape[0]):
             file.write(bytes(size // shape[0]))
         file.flush()
         mapping = mmap.mmap(file.fileno(), 0)
