@@ -88,10 +88,10 @@ def device_names() -> list[str]:
 
 
 def run_once(model: keras.Model, images: np.ndarray) -> Any:
-    """What a model makes of a batch, the quick way if there will be few of the kind.
+    """Predicts one batch without the cost of compiling, for models used once or twice.
 
-    TensorFlow does the operations as they come. JAX would compile each on its own,
-    which takes longer than compiling the whole.
+    Only TensorFlow and PyTorch do without: JAX would compile each operation on its
+    own, which takes longer than compiling the whole.
     """
     if keras.backend.backend() == "jax":
         return model.predict_on_batch(images)
@@ -132,7 +132,8 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     import tensorflow as tf
 
-    if tf.inside_function():  # Compiling takes longer than a single call.
+    # Inside a graph XLA pays. Eagerly it would compile for a single call.
+    if tf.inside_function():
         function = tf.function(function, jit_compile=True)
     return lambda *inputs: function(*(tf.stop_gradient(x) for x in inputs))
 

@@ -55,7 +55,7 @@ def evaluate(
     """Scores a model.
 
     Args:
-        model: a `PAMUNet`, or `PredictedMasks`, which are scored in full size.
+        model: a `Segmenter`, or `PredictedMasks`, which are scored in full size.
         source: the pairs, resized to the model's size unless they are `Resized`.
         output: folder for `metrics.json` and `pictures/`; nothing is written by
             default.
@@ -132,7 +132,9 @@ def evaluate(
             }
             name = source.names[len(rows)]
             rows.append({"name": name, **means, "classes": scores})
-        if output is not None:  # To draw some. As labels many would need gigabytes.
+        if output is not None:
+            # Which masks are drawn is known only after ranking: until then all are
+            # kept as PNG, because plain labels of many images would take gigabytes.
             for image in np.asarray(probabilities):
                 found = to_labels(image, model.masks)
                 pngs.append(cv2.imencode(".png", found)[1])

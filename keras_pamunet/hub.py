@@ -134,7 +134,7 @@ def _download(repository):
     try:
         files = [*HASHED, METADATA, CARD]
         return Path(snapshot_download(repository, allow_patterns=files))
-    except (OSError, ValueError) as error:  # No network is a kind of OSError there.
+    except (OSError, ValueError) as error:  # Offline it raises an OSError.
         raise OSError(f"Cannot download hf://{repository}: {error}") from error
 
 
@@ -142,8 +142,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a preset's configuration and metadata, and checks its files' hashes.
 
     Returns:
-        `(config, metadata)`: the arguments of the model, and what `metadata.json`
-        holds.
+        `(config, metadata)`: what `config.json` and `metadata.json` hold. See
+        `network_of` for the config.
 
     Raises:
         ValueError: if a file is missing, or is not the one that was published.
@@ -175,11 +175,12 @@ def write(
     card: str | None = None,
     half: bool = False,
 ) -> None:
-    """Writes a preset, whole or not at all: a preset of before stays until then.
+    """Writes a preset, whole or not at all. Until then the old one stays in its place.
 
     Args:
         folder: where to.
-        config: arguments of the model.
+        config: `{"format": 2, "class_name": ..., "config": ...}`, the network's class
+            and its arguments.
         weights: content of the weights' file.
         metadata: what else `metadata.json` shall hold.
         card: text of `README.md`.
@@ -189,7 +190,7 @@ def write(
         ValueError: if the folder holds something else.
         OSError: if it cannot be written.
     """
-    folder = Path(folder).resolve()  # A link stays one.
+    folder = Path(folder).resolve()  # A link is kept, and its target replaced.
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if held and METADATA not in held or held - {*HASHED, METADATA, CARD}:
         raise ValueError(

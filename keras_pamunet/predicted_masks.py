@@ -13,7 +13,8 @@ from keras_pamunet.targets import default_names
 class PredictedMasks:
     """Masks in files, which stand in the place of a model when they are scored.
 
-    They may come from `keras_pamunet.inference.predict` or from any other program.
+    They may come from `keras_pamunet.inference.images.predict_images` or from any
+    other program.
 
     Args:
         root: folder of the masks, in the sizes of their images.

@@ -139,7 +139,7 @@ def read_config(output: Path) -> dict[str, Any]:
     path = output / CONFIG
     config = read_json_object(path)
     settings, split = config.get("settings"), config.get("split")
-    if settings is None and split is None:  # That of a preset, say.
+    if settings is None and split is None:  # E.g. the config.json of a preset.
         raise ValueError(
             f"Expected a run folder, a new or an empty one. {path} is not of a run."
         )

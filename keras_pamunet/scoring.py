@@ -49,7 +49,7 @@ def score(
             Defaults to 128.
         full_size: whether images are scored in their own sizes. They always are if
             there are masks, or models of different sizes.
-        flips: see `keras_pamunet.inference.predict`.
+        flips: see `keras_pamunet.inference.segment`.
         num_classes: of masks without a model; see `keras_pamunet.data.Folder`.
             Defaults to 1.
         seed: of a drawn split.

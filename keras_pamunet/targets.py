@@ -1,4 +1,4 @@
-"""From labels to what a network learns, and back."""
+"""Turns labels into the targets of a network, and probabilities into labels."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ MASKS = ("exclusive", "overlapping")
 
 
 def label_count(num_classes: int, masks: str) -> int:
-    """The `num_classes` of the masks in files for a network's.
+    """How many labels masks in files have for a network, the `num_classes` of sources.
 
     Args:
         num_classes: channels of the network's output.
@@ -33,7 +33,7 @@ def check_labels(mask: np.ndarray, num_classes: int) -> None:
 def to_targets(
     labels: np.ndarray, num_classes: int, masks: str = "exclusive"
 ) -> np.ndarray:
-    """What a network is to find, of labels.
+    """The targets of a network: a channel of 0 and 1 for each class.
 
     Args:
         labels: of any shape, 0 the background.
@@ -60,7 +60,7 @@ def to_targets(
 def to_layers(
     probabilities: np.ndarray, masks: str = "exclusive", threshold: float = 0.5
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Labels of probabilities, classes that overlap each by itself.
+    """Turns probabilities into labels, of overlapping classes each by itself.
 
     Args:
         probabilities: `(..., num_classes)`.
@@ -85,7 +85,7 @@ def to_layers(
 def to_labels(
     probabilities: np.ndarray, masks: str = "exclusive", threshold: float = 0.5
 ) -> np.ndarray:
-    """Labels of probabilities: of classes that overlap the last that is found.
+    """Turns probabilities into labels, of overlapping classes the last that is found.
 
     See `to_layers` for arguments.
     """
@@ -103,14 +103,14 @@ def is_class(layers: list[np.ndarray], label: int) -> np.ndarray:
 
 
 def of_objects(probabilities: np.ndarray, masks: str = "exclusive") -> np.ndarray:
-    """Of each pixel the probability of any object."""
+    """The probability of each pixel to belong to any object."""
     if masks == "exclusive" and probabilities.shape[-1] > 1:
         return 1 - probabilities[..., 0]
     return probabilities.max(axis=-1)
 
 
 def default_names(count: int) -> tuple[str, ...]:
-    """Names of classes that nobody has named."""
+    """Names of classes for which none are given."""
     if count == 1:
         return ("object",)
     return tuple(f"class {number}" for number in range(1, count + 1))

@@ -257,7 +257,8 @@ def tune(
         if resumed:
             check_backend(output)
         else:
-            # Fails while the folder is still free for other arguments.
+            # Built once before the config.json is written: bad arguments must not
+            # leave one that blocks the folder.
             hypermodel.build(keras_tuner.HyperParameters())
             write_config(output, settings, names)
         try:
@@ -354,7 +355,7 @@ def _row(trial, hypermodel, epochs):
         for name in (OBJECTIVE.name, "macs")
         if trial.metrics.exists(name)
     }
-    # Behind a traceback of what else may fail stands its reason.
+    # The last line of KerasTuner's traceback is the exception.
     *_, note = (trial.message or "").strip().splitlines() or [""]
     status, colon, reason = note.partition(": ")
     known = status in ("refused", "failed")

@@ -77,7 +77,7 @@ class Augment:
         offset = offset + rng.uniform(-1, 1) * self.brightness * (high - low)
         if image.dtype != np.uint8:
             return np.clip(image * gain + offset, low, high)
-        # 256 sums instead of one a pixel.
+        # A table of 256 values, instead of a multiplication and a sum for each pixel.
         table = np.arange(256)[:, np.newaxis] * gain + offset
         table = np.clip(np.rint(table), 0, 255).astype("uint8")
         if channels > 4:

@@ -49,7 +49,7 @@ def pipeline(
     >>> model.evaluate(pipeline(pairs, batch_size=16))
     """
 
-    # Of overlapping classes the background is none.
+    # The labels of files count the background, which is no overlapping class.
     num_classes = source.num_classes
     if masks == "overlapping":
         num_classes = max(num_classes - 1, 1)
@@ -58,7 +58,7 @@ def pipeline(
         image, mask = pair if augment is None else augment(*pair, rng)
         return image, to_targets(mask, num_classes, masks)
 
-    # The pairs are what goes in parallel: threads within each cost more than they do.
+    # Grain reads several pairs at once. OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
     dataset = grain.MapDataset.source(source).seed(seed)
     if shuffle:

@@ -97,7 +97,7 @@ def ratio_split(
     split, start = {}, 0
     for part, ratio in (("test", ratios[2]), ("validation", ratios[1])):
         if ratio:
-            # Not 28 of 290 for the sake of a rounding error.
+            # In floating point int(290 * 0.1) may be 28.
             end = start + max(int(len(members) * ratio + 1e-6), 1)
             split[part] = [*chain(*members[start:end])]
             start = end

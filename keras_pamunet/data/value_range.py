@@ -24,7 +24,7 @@ def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
             "input_range=(0, 255), --input-range 0 255."
         )
     if input_range not in ((0, 255), (0, 1)):
-        return  # Values beyond a range of one's own, such as HU, are cut off.
+        return  # In other ranges, such as HU, values beyond are clipped.
     if input_range == (0, 255) and image.dtype == "uint8":
         return
     lowest, highest = image.min(), image.max()

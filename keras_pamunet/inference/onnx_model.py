@@ -17,7 +17,8 @@ from keras_pamunet.targets import MASKS, default_names, label_count
 if TYPE_CHECKING:
     from keras_pamunet.inference.segmentation import Segmentation
 
-# Where an ONNX file tells what the network itself does not, and its own SHA-256.
+# Keys of this package's entries in the metadata of an ONNX file: what the network
+# itself does not say, and the file's SHA-256.
 METADATA, SHA256 = "keras_pamunet", "keras_pamunet_sha256"
 # Protobuf, in which ONNX is written, merges messages that follow each other: one of
 # a single `metadata_props`, field 14, may stand behind a file that is finished.
@@ -65,7 +66,8 @@ class OnnxModel:
     Raises:
         FileNotFoundError: if there is no such file.
         ModuleNotFoundError: without ONNX Runtime.
-        ValueError: if the file is damaged or altered, or another program wrote it.
+        ValueError: if the file is damaged or altered, another program wrote it, or an
+            older version did for a model of CT with a window.
 
     Warns:
         UserWarning: if the file was exported before files had a SHA-256.
@@ -103,7 +105,7 @@ class OnnxModel:
         try:
             held = json.loads(held)
             self.num_classes = _integer(held["num_classes"])
-            # Files of before named the activation in place of what it is for.
+            # Files of older versions have `activation` in place of `masks`.
             overlap = held.get("activation") == "sigmoid" and self.num_classes > 1
             self.masks = held.get("masks", "overlapping" if overlap else "exclusive")
             labels = label_count(self.num_classes, self.masks) - 1 or 1
@@ -168,7 +170,7 @@ class OnnxModel:
                 )[0]
                 for start in range(0, count, size)
             ]
-        except Exception as error:  # As above.
+        except Exception as error:  # ONNX Runtime's have no other common base.
             raise ValueError(
                 f"ONNX Runtime cannot predict images of shape {images.shape[1:]}; the "
                 f"model takes {self.input_shape[1:]}, from 17 pixels up: {error}"

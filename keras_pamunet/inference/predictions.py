@@ -25,7 +25,7 @@ class Predictions:
 
     Args:
         folder: of the masks. It exists.
-        model: a `PAMUNet` or an `OnnxModel`.
+        model: a `Segmenter` or an `OnnxModel`.
         settings: what else the masks depend on, such as `{"flips": True}`.
     """
 

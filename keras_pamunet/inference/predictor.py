@@ -146,7 +146,7 @@ def predict_batch(
     Args:
         model: a `Segmenter` or an `OnnxModel`.
         images: raw values, `(batch, height, width, channels)`.
-        flips: see `predict`.
+        flips: see `segment`.
 
     Returns:
         `(batch, height, width, num_classes)`.

@@ -66,8 +66,8 @@ def predict_volume(
         progress: whether to show a progress bar.
 
     Returns:
-        uint8 labels, 0 and 1, or with `"softmax"` the classes, in the shape and with
-        the affine and orientation of the source.
+        uint8 labels, 0 and 1, or those of several classes (of classes that overlap
+        the last), in the shape and with the affine and orientation of the source.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -336,7 +336,9 @@ def _mapped(shape, dtype):
     """An array of zeros in a temporary file, and the mapping that it lies in."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     with temporary_file(size) as file:
-        for _ in range(shape[0]):  # A file with holes could not tell a full disk.
+        # Zeros are written: on a full disk a sparse file would fail later, inside
+        # the mapping, with SIGBUS.
+        for _ in range(shape[0]):
             file.write(bytes(size // shape[0]))
         file.flush()
         mapping = mmap.mmap(file.fileno(), 0)

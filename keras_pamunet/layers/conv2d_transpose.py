@@ -37,8 +37,8 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
             ops.transpose(ops.reshape(self.kernel, (-1, channels))),
         )
         given = ops.reshape(given, (batch, height, width, taps, taps, self.filters))
-        # Pixel i gives its tap t to the output's line i * stride + t: lines of one
-        # remainder by the stride are sums of shifted taps.
+        # Output line i * stride + t receives tap t of input line i. So the lines of
+        # the same index modulo stride are sums of shifted taps.
         rows = _interleave([given[:, :, :, tap] for tap in range(taps)], stride, 1)
         outputs = _interleave([rows[:, :, :, tap] for tap in range(taps)], stride, 2)
         # "same" cuts the surplus, the smaller half of it from the beginning.

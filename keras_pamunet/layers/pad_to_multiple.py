@@ -35,7 +35,8 @@ class PadToMultiple(keras.layers.Layer):
 
     def call(self, inputs):
         self._check_size(inputs.shape)
-        # Not -side % multiple: ONNX takes another remainder of a negative number.
+        # Not -side % multiple: in ONNX a negative number has a negative remainder, in
+        # Python a positive one.
         padding = [
             (self.multiple - side % self.multiple) % self.multiple
             for side in ops.shape(inputs)[1:3]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 NAME = re.compile(r"\w[\w -]{0,63}")
-# So that a file cannot claim memory. Labels are written as 8 bits.
+# Limits, so that a damaged file cannot claim gigabytes. Labels have 8 bits.
 MAX_CLASSES, MAX_EXPANSION, MAX_CHANNELS, MAX_SIDE = 256, 64, 4096, 2**16
 
 
@@ -51,7 +51,10 @@ def to_integer(name: str, value: Any, largest: int) -> int:
 
 
 def to_range(name: str, limits: Any) -> tuple[float, float]:
-    """`(lowest, highest)` in plain numbers: NumPy's wrap around, and are no JSON."""
+    """`(lowest, highest)` in Python's numbers.
+
+    Unsigned ones of NumPy overflow in `high + low`, and none can be written as JSON.
+    """
     values = limits.tolist() if isinstance(limits, np.ndarray) else limits
     plain = [_plain(x) for x in values] if isinstance(values, tuple | list) else []
     if None in plain or len(plain) != 2 or not plain[0] < plain[1]:

@@ -23,7 +23,7 @@ def checked(model: keras.Model) -> Iterator[Callable[..., Any]]:
     """Within it, data pass a function that has their first batch checked.
 
     Args:
-        model: a `PAMUNet`.
+        model: a `Segmenter`.
 
     Yields:
         A function of images and masks, arrays or data of any kind that Keras takes,

@@ -75,7 +75,7 @@ def _convert(model, output, batch_size):
     model = _folded(model.clone(dtype="float32"))
     shape = (batch_size, *model.input_shape[1:])
     with portable_attention(), warnings.catch_warnings():
-        # Keras asks for a type that NumPy may bring back one day.
+        # Keras tests for `np.object`, which NumPy 2 answers with a FutureWarning.
         warnings.filterwarnings("ignore", ".*np.object", FutureWarning)
         try:
             keras.Model.export(

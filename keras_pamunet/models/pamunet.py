@@ -259,7 +259,7 @@ class PAMUNet(Segmenter):
         if values.get("attention") == "none":
             values = {**values, "attention": None}
         if "attention" in values and values["attention"] not in DEFAULT_SCORES:
-            # It has neither.
+            # "additive" and None have no scores and no keys.
             values = {**values, "score_activation": None, "key_stride": 1}
         return values
 

@@ -240,16 +240,16 @@ class Segmenter(keras.Model):
         return [kind(threshold=None, target_class_ids=objects) for kind in kinds]
 
     def _build_optimizer(self):
-        """Makes the optimizer's variables, before anyone is caught without them.
+        """Makes the optimizer's variables now.
 
-        Keras under TensorFlow makes them while it traces the first step, which it
-        then traces again; and it warns when it loads a model saved without them.
+        TensorFlow would make them while it traces the first step, and trace that
+        again. Keras warns when it loads a model that was saved without them.
         """
         if self.optimizer is not None and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 
     def conv_batch_norm_pairs(self) -> list[tuple[keras.Layer, keras.Layer]]:
-        """The convolutions that a batch normalisation follows, and that."""
+        """Each convolution that a batch normalisation follows, with that layer."""
         pairs = []
         for layer in self._flatten_layers():
             if isinstance(layer, InvertedResidual):
@@ -348,13 +348,14 @@ class Segmenter(keras.Model):
             )
 
     def save_own_variables(self, store: Any) -> None:
-        # Weights fit networks of several kinds: what the file holds is said in it.
+        # The same arrays may fit networks of several kinds, so the file says of which
+        # its weights are.
         text = json.dumps(self.architecture())
         store["architecture"] = np.frombuffer(text.encode(), "uint8")
 
     def load_own_variables(self, store: Any) -> None:
         if "architecture" not in set(store.keys()):
-            return  # A file of before.
+            return  # Files of older versions have no such record.
         try:
             held = json.loads(np.asarray(store["architecture"]).tobytes())
         except (ValueError, RecursionError):
@@ -362,7 +363,8 @@ class Segmenter(keras.Model):
         ours = json.loads(json.dumps(self.architecture()))
         if not isinstance(held, dict):
             raise ValueError("The file's record of its architecture was altered.")
-        # A file of before has one, None for all but models of 8-bit CT slices.
+        # Files of older versions have a `window`, which is not None in models of CT
+        # only. Their input_range was that of the 8-bit slices.
         if held.pop("window", None) is not None:
             ours.pop("input_range"), held.pop("input_range")
         for name in sorted({*ours, *held}):
@@ -418,12 +420,12 @@ class Segmenter(keras.Model):
         Raises:
             ValueError: for arguments that are unknown or out of their domain.
         """
-        # Whatever a file says: a model is made of itself alone.
+        # A file must not make this process read or download another file.
         config = {**config, "encoder_weights": None}
         frozen = config.pop("frozen", [])
-        # Files of before named the activation in place of what it is for.
+        # Files of older versions have `activation` in place of `masks`.
         activation, window = config.pop("activation", None), config.pop("window", None)
-        if window is not None:  # Its HU became 0 to 255 outside of the network.
+        if window is not None:  # Slices were mapped to 0 to 255 before the network.
             config["input_range"] = window
         if activation == "sigmoid" and config.get("num_classes", 1) != 1:
             config["masks"] = "overlapping"
@@ -435,7 +437,7 @@ class Segmenter(keras.Model):
         return model
 
     def _freeze(self, names):
-        """Has these layers, and no others, keep their weights in training."""
+        """Sets `trainable` of all layers: False for these names, True for others."""
         if not isinstance(names, list | tuple):
             raise ValueError(f"Expected a list of names as `frozen`. Received: {names}")
         for name, layer in _parts(self):
@@ -456,16 +458,20 @@ class Segmenter(keras.Model):
     ) -> "Segmenter":
         """Makes a published model.
 
+        Presets of format 1, which hold the arguments of a `PAMUNet` without its name,
+        are read, too.
+
         Args:
-            preset: name of a preset (see `PAMUNet.presets()`), its folder, or
+            preset: name of a preset (see `Segmenter.presets()`), its folder, or
                 `hf://<owner>/<repository>`.
             load_weights: whether to take the preset's weights, or random ones.
-            **arguments: arguments of `PAMUNet` that shall differ from the preset's,
+            **arguments: arguments of the network that shall differ from the preset's,
                 say `num_classes`. What then does not fit starts at random, and a
                 warning says so.
 
         Raises:
-            ValueError: if there is no such preset, or it was cut or altered.
+            ValueError: if there is no such preset, it was cut or altered, or it is of
+                another network than the class that is asked.
             OSError: if a download fails.
             ImportError: for `hf://` without `huggingface_hub`.
         """
@@ -497,12 +503,14 @@ class Segmenter(keras.Model):
         """A copy of the model with some arguments changed.
 
         Args:
-            **arguments: arguments of `PAMUNet` that shall differ. Layers whose shapes
+            **arguments: arguments of the network that shall differ. Layers whose shapes
                 they leave have the model's weights; the others start at random, and
-                a warning names them. Layers that are frozen stay so.
+                a warning names them. Layers that are frozen stay so. With another
+                `num_classes` or `masks` the names of the classes are the default
+                ones, unless `class_names` are given.
 
         Raises:
-            ValueError: for an invalid argument, see `PAMUNet`.
+            ValueError: for an invalid argument.
 
         Warns:
             UserWarning: names the layers that start at random.
@@ -559,7 +567,7 @@ class Segmenter(keras.Model):
 
 
 def _changed(config, arguments):
-    """A configuration with other arguments. Other classes have other names."""
+    """A configuration with other arguments, and default names of other classes."""
     changed = {**config, **arguments}
     if any(
         changed[name] != config.get(name)
@@ -570,7 +578,7 @@ def _changed(config, arguments):
 
 
 def _parts(layer, prefix=""):
-    """All layers with weights in a model, the outer ones first, and their names."""
+    """Name and layer of all layers with weights in a model, the outer ones first."""
     for inner in layer._flatten_layers(include_self=False, recursive=False):
         if inner.weights:
             yield prefix + inner.name, inner

@@ -20,10 +20,10 @@ SCORE_ACTIVATIONS = (
 )
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
 BLOCK_SCORES = 2**20
-# Of a small map: XLA unrolls the loop over a single block, which then takes twice the
-# time.
+# A small map has at least 4 blocks: XLA unrolls a loop over a single one, which then
+# takes twice the time.
 MIN_BLOCKS = 4
-# Blocks of an image in other formats that need no loop, which ONNX Runtime is slow at.
+# Exports unroll up to 32 blocks: loops are slow in ONNX Runtime.
 MAX_UNROLLED = 32
 _PORTABLE = ContextVar("portable", default=False)
 
@@ -82,7 +82,8 @@ def luong_attention(
         if known:
             least = 1 if _PORTABLE.get() else MIN_BLOCKS
             block_size = min(max(BLOCK_SCORES // keys, 1), -(-queries // least))
-    # Not -(-queries // block_size): ONNX rounds negative numbers another way.
+    # Not -(-queries // block_size): ONNX division truncates towards zero, Python's
+    # floors.
     blocks = (queries + block_size - 1) // block_size
     # Queries of zeros fill the last block. They need no mask: their rows are cut
     # off, and add nothing to the gradient of the keys and values.
@@ -132,8 +133,8 @@ def luong_attention(
     def backward(image):
         query, key, value, mean, context_gradient, variance_gradient = image
         slope = 2 * variance_gradient / (tokens[0] * tokens[1])
-        # Long rows, here and in the sums: products with a transposed block of
-        # scores take twice the time.
+        # Transposed once, so that each product below runs over contiguous rows:
+        # transposing each block of scores takes twice the time.
         key_rows, value_rows = ops.transpose(key), ops.transpose(value)
 
         def step(block, carry):

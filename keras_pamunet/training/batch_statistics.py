@@ -9,12 +9,12 @@ from keras_pamunet.models import Segmenter
 
 
 def estimate_batch_statistics(model: Segmenter, batches: Iterable[np.ndarray]) -> None:
-    """Has a model normalise by the statistics of the images given.
+    """Recomputes the moving mean and variance of each batch normalisation.
 
-    While it is trained, a model follows those of augmented images, which differ from
-    the ones that it is to predict, and of the last few batches only. This sets the
-    moving means and variances to the mean of those of the batches, and leaves all
-    weights that are trained as they are.
+    In training these statistics follow the last few batches, whose images are
+    augmented and differ from those that the model will predict. This function sets
+    them to their mean over the given batches, and leaves all trained weights as they
+    are.
 
     Args:
         model: is changed in place.
@@ -32,7 +32,8 @@ def estimate_batch_statistics(model: Segmenter, batches: Iterable[np.ndarray]) -
         - "Precise" batch normalisation: Wu and Johnson, Rethinking "Batch" in
           BatchNorm, arXiv 2105.07576, section 3.
     """
-    # With this momentum a batch's statistics take the place of those before.
+    # With momentum 0 the moving values become those of the last batch, so each batch's
+    # can be read off.
     training = _Training(model.clone(batch_norm_momentum=0.0))
     found = []
     for images in batches:

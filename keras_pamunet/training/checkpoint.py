@@ -29,7 +29,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.output = output
         self.path = output / "state.weights.h5"
-        # Of a run that may go on to more epochs.
+        # The weights that a finished run goes on from to more epochs.
         self.last = output / "last.weights.h5"
         self.keep = keep
         self.history = []
@@ -78,7 +78,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self.keep:
             self.path.replace(self.last)
         else:
-            self.path.unlink(missing_ok=True)  # There is none after a single epoch.
+            # The state is first written before epoch 2: a run of one epoch has none.
+            self.path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.history:

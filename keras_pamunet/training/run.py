@@ -38,7 +38,7 @@ from keras_pamunet.training.recipe import Recipe, find_recipe
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from keras_pamunet.training.tensorboard_log import TensorBoardLog
 
-# As many tell the statistics of any set of images.
+# 100 batches are enough for stable statistics, whatever the size of the data set.
 STATISTICS_BATCHES = 100
 METRICS, BEFORE = "metrics.json", "metrics_before.json"
 
@@ -386,7 +386,7 @@ class Run:
                 *callbacks,
             ],
             shuffle=False,  # The pipeline does.
-            # Bars that redraw themselves fill a log file with thousands of lines.
+            # Progress bars on a terminal only: in a log file each redraw is a line.
             verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
         )
 

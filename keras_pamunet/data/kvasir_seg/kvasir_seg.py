@@ -68,7 +68,7 @@ class KvasirSeg(tfds.core.GeneratorBasedBuilder):
         pairs = Folder(folder)
         for index, name in enumerate(pairs.names):
             _, mask = pairs[index]
-            # Encoded here, for TFDS would take TensorFlow.
+            # Encoded here: TFDS' own PNG encoder needs TensorFlow.
             png = cv2.imencode(".png", mask)[1].tobytes()
             yield (
                 name,
