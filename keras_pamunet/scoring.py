@@ -88,6 +88,11 @@ def score(
             f"Received: {num_classes}"
         )
     part, sources = open_pairs(scored, data, split, part, seed, num_classes or 1)
+    if masks and any(x.masks == "overlapping" for x in networks):
+        raise ValueError(
+            "Expected models whose classes exclude each other beside --masks, as those "
+            "of masks in files do. Received: a model of overlapping classes."
+        )
     if masks and sources[0].in_hu:
         raise _unfit("volumes as the data")
     full_size = full_size or not networks

@@ -42,13 +42,24 @@ Data = Annotated[str, typer.Option(help=DATA_HELP)]
 DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
 Network = Annotated[
     str | None,
-    typer.Option(help="pamunet or mobile_unet. Default: as --weights, or pamunet."),
+    typer.Option(
+        help="pamunet or mobile_unet. Default: as the model it starts from, or pamunet."
+    ),
 ]
 Split = Annotated[
     str | None,
     typer.Option(
         help="A .json file, a split in the data's splits/, or one of Kvasir-SEG: "
         "effisegnet, official, pranet. Default: 80/10/10, drawn by --seed."
+    ),
+]
+Overlapping = Annotated[
+    bool | None,
+    typer.Option(
+        "--overlapping/--exclusive",
+        help="Overlapping: what has a label belongs to the classes before it, too, as "
+        "a tumour (2) to its liver (1), and the background is no class. Default: as "
+        "the model it starts from, or exclusive.",
     ),
 ]
 Classes = Annotated[
@@ -58,7 +69,7 @@ Window = Annotated[
     str | None,
     typer.Option(
         help="Of CT, the HU that the network looks at: liver, soft_tissue, lung, bone "
-        "or -200,250. Default: as --weights, or liver."
+        "or -200,250. Default: as the model it starts from, or liver."
     ),
 ]
 MODEL_HELP = "A run folder, a .keras file or the name of a preset."
@@ -80,17 +91,27 @@ Size = Annotated[
     int | None,
     typer.Option(help="If the model takes images of any size.", min=17, max=MAX_SIDE),
 ]
-Seed = Annotated[int, typer.Option(help="Of weights, drawn split and augmentation.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the weights, the drawn split and the augmentation.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Flips = Annotated[
     bool,
-    typer.Option(help="Average over four mirror images, for 4 times the work."),
+    typer.Option(
+        help="Average over the mirror images that the model allows: four of "
+        "photographs, for 4 times the work."
+    ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(help="cpu, gpu or gpu:1. Default: what the back end chooses."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def masks_of(overlapping):
+    """What networks call it; None of None."""
+    return {None: None, True: "overlapping", False: "exclusive"}[overlapping]
 
 
 def window_of(text):

@@ -15,6 +15,7 @@ from keras_pamunet.cli.options import (
     EncoderWeights,
     InputRange,
     Network,
+    Overlapping,
     Quiet,
     Recipe,
     ScoreActivation,
@@ -22,6 +23,7 @@ from keras_pamunet.cli.options import (
     Split,
     TrainingSize,
     Window,
+    masks_of,
     window_of,
 )
 from keras_pamunet.cli.screen import show_comparison, show_scores
@@ -46,7 +48,7 @@ def train(
     encoder_weights: EncoderWeights = None,
     weights: Annotated[
         str | None,
-        typer.Option(help=f"To start from. {MODEL_HELP} Options follow it by default."),
+        typer.Option(help=f"To start from. {MODEL_HELP} Other options default to its."),
     ] = None,
     attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
     score_activation: Annotated[
@@ -82,14 +84,7 @@ def train(
             min=1,
         ),
     ] = None,
-    overlapping: Annotated[
-        bool,
-        typer.Option(
-            "--overlapping",
-            help="What has a label belongs to the classes before it, too, as a tumour "
-            "(2) to its liver (1). The background is no class then.",
-        ),
-    ] = False,
+    overlapping: Overlapping = None,
     class_names: Annotated[
         str | None,
         typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
@@ -128,7 +123,7 @@ def train(
         "key_stride": key_stride,
         "input_range": input_range,
         "num_classes": num_classes,
-        "masks": "overlapping" if overlapping else None,
+        "masks": masks_of(overlapping),
         "class_names": class_names and class_names.split(","),
     }
     given = {name: value for name, value in options.items() if value is not None}

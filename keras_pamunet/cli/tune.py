@@ -14,12 +14,14 @@ from keras_pamunet.cli.options import (
     EncoderWeights,
     InputRange,
     Network,
+    Overlapping,
     Quiet,
     Seed,
     Split,
     TrainingSize,
     Tuner,
     Window,
+    masks_of,
     window_of,
 )
 from keras_pamunet.cli.screen import bold, figure, print_table
@@ -59,6 +61,7 @@ def tune(
     input_range: InputRange = None,
     window: Window = None,
     num_classes: Classes = 1,
+    overlapping: Overlapping = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -87,7 +90,11 @@ def tune(
             **given,
         )
 
-    options = {"key_stride": key_stride, "input_range": input_range}
+    options = {
+        "key_stride": key_stride,
+        "input_range": input_range,
+        "masks": masks_of(overlapping),
+    }
     given = {name: value for name, value in options.items() if value is not None}
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
     rows = call(

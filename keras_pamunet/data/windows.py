@@ -15,8 +15,8 @@ WINDOWS = {
     "lung": (-1350, 150),
     "bone": (-500, 1300),
 }
-
-
+# Values of pictures: 8 bits, shares and 16 bits.
+PICTURES = ((0, 255), (0, 1), (0, 2**16 - 1))
 # Slices that are enough to tell a CT in HU, and values that none stays within: noise
 # alone is more.
 SAMPLE = 9
@@ -45,7 +45,7 @@ def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
 
 def takes_hu(input_range: tuple[float, float]) -> bool:
     """Whether a network of this `input_range` looks at HU, not at pictures."""
-    return tuple(input_range) not in ((0, 255), (0, 1))
+    return tuple(input_range) not in PICTURES
 
 
 def to_int16(hu: np.ndarray) -> np.ndarray:

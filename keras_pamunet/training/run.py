@@ -332,7 +332,9 @@ class Run:
 
     def score_before(self, model: Segmenter, progress: bool) -> dict[str, Any] | None:
         """The scores of the model it starts from, if its classes are the same."""
-        if self.base is None or self.base.num_classes != model.num_classes:
+        base = self.base
+        classes = model.num_classes, model.masks
+        if base is None or (base.num_classes, base.masks) != classes:
             return None
         path = self.output / BEFORE
         if not path.exists():
@@ -505,8 +507,10 @@ def _for_kind(source, arguments, base, window):
             "Expected a window of HU as `input_range` of a network for CT. Received: "
             f"{found['input_range']}, that of pictures. Give --window LOW,HIGH."
         )
-    if base is None:
+    if base is None or not takes_hu(base.input_range):
         found.setdefault("mirror_axes", ())
+        found.setdefault("class_names", source.class_names)
+    elif (base.num_classes, base.masks) != (found["num_classes"], found["masks"]):
         found.setdefault("class_names", source.class_names)
     return found
 

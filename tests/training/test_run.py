@@ -570,6 +570,14 @@ def test_window(tmp_path):
     model = load_model(tmp_path / "run")
     assert model.input_range == (-1350, 150) and model.mirror_axes == ()
     assert model.class_names == ("liver",)
+    # A model of photographs becomes one of CT.
+    photographs = PAMUNet((32, 32, 1), 1, 1, None)
+    photographs.save(tmp_path / "photos.keras")
+    more = {"weights": tmp_path / "photos.keras", "epochs": 1, "progress": False}
+    training.train(tmp_path / "ct", tmp_path / "tuned", recipe=PAPER, **more)
+    model = load_model(tmp_path / "tuned")
+    assert model.input_range == (-200, 250) and model.mirror_axes == ()
+    assert model.class_names == ("liver",)
     with pytest.raises(ValueError, match="which are the same"):
         training.train(tmp_path / "ct", input_range=(0, 80), window="lung")
     for arguments in ({"window": (0, 255)}, {"input_range": (0, 255)}):
