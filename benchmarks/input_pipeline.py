@@ -20,7 +20,7 @@ def rate(count: int, iterable) -> float:
 
 def main(folder: str) -> None:
     pairs = Folder(folder)
-    pairs = pairs.subset(pairs.names[:200])
+    pairs = pairs.select(pairs.names[:200])
     cached = Resized(pairs, (128, 128))
     batches = iter(pipeline(cached, 16, Augment(), True, True, num_threads=1))
     result = {

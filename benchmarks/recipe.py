@@ -72,7 +72,7 @@ def screen(
             size=SIZE,
             epochs=epochs,
             seed=seed,
-            part="validation",
+            subset="validation",
             **arguments,
         )["summary"]
         row = [f"{found[column]:.4f}" for column in ("dice", "iou", "recall")]

@@ -135,9 +135,11 @@ def publish(
         arguments["epochs"] = epochs
     if arguments.get("recipe") != "paper" and "weights" not in arguments:
         arguments["encoder_weights"] = encoder_weights
-    parts = open_splits(data, SPLIT)
+    subsets = open_splits(data, SPLIT)
     sizes = (arguments["size"],) * 2
-    validation, test = (Resized(parts[part], sizes) for part in ("validation", "test"))
+    validation, test = (
+        Resized(subsets[subset], sizes) for subset in ("validation", "test")
+    )
     folders, trained, earlier = {}, {}, {}
 
     def train_seeds(kind, **changes):
@@ -148,7 +150,7 @@ def publish(
             train(data, folder, split=SPLIT, seed=seed, **arguments | changes)
             run = folder.name
             if name in AVERAGED:
-                pairs = Resized(parts["train"], sizes)
+                pairs = Resized(subsets["train"], sizes)
                 folder = average(folder, arguments["weights"], pairs, test)
             folders[run] = folder
             trained[run] = scores_of(folder, validation)
@@ -164,7 +166,7 @@ def publish(
     best = max(of_kind(reached, name), key=lambda x: reached[x]["validation_dice"])
     if best in trained:
         model = load_model(folders[best])
-        metadata = measure(model, folders[best], parts["test"], test, validation)
+        metadata = measure(model, folders[best], subsets["test"], test, validation)
         metadata["training"]["averaged"] = name in AVERAGED
     else:
         model = PAMUNet.from_preset(hub / name)

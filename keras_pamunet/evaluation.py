@@ -49,7 +49,7 @@ def evaluate(
     batch_size: int = 16,
     pictures: int = 8,
     progress: bool = True,
-    part: str = "test",
+    subset: str = "test",
     flips: bool = True,
 ) -> dict[str, Any]:
     """Scores a model.
@@ -65,11 +65,11 @@ def evaluate(
         pictures: number of images to draw, spread evenly from the worst Dice to the
             best.
         progress: whether to show a progress bar.
-        part: name of what is scored, for the record.
+        subset: name of what is scored, for the record.
         flips: see `keras_pamunet.inference.segment`.
 
     Returns:
-        `{"part": ..., "flips": ..., "summary": {...},
+        `{"subset": ..., "flips": ..., "summary": {...},
         "images": [{"name": ..., "dice": ..., "classes": [...]}, ...]}`.
         The summary has the mean over images and classes of Dice, IoU, recall and
         precision, in which an image without a class scores 1 if none is found there;
@@ -149,7 +149,7 @@ def evaluate(
         for index in range(len(channels))
     ]
     flips = None if is_files else flips
-    result = {"part": part, "flips": flips, "summary": summary, "images": rows}
+    result = {"subset": subset, "flips": flips, "summary": summary, "images": rows}
     if cases:
         summary["cases"] = cases.summary()
         result["cases"] = cases.rows

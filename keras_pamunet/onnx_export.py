@@ -25,7 +25,7 @@ def export(
     batch_size: int | None = None,
     data: str | Path | None = None,
     split: str | None = None,
-    part: str = "test",
+    subset: str = "test",
     tolerance: float = 1e-4,
     overwrite: bool = False,
     progress: bool = True,
@@ -43,7 +43,7 @@ def export(
         data: images to compare on, see `keras_pamunet.data.open_splits`. Defaults to
             drawn ones, of the model's channels and range.
         split: see `keras_pamunet.data.open_splits`.
-        part: of the split.
+        subset: of the split.
         tolerance: how far a probability may be off.
         overwrite: whether to replace a file that is there.
         progress: whether to show a progress bar.
@@ -82,7 +82,7 @@ def export(
         changes["score_activation"] = score_activation
     check_arguments(type(model), changes)
     model = model.clone(input_shape=shape, dtype="float32", **changes)
-    images = _images(model, data, split, part)
+    images = _images(model, data, split, subset)
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
@@ -101,7 +101,7 @@ def export(
     return report
 
 
-def _images(model, data, split, part):
+def _images(model, data, split, subset):
     """Images to compare on, in the model's size or else in their own."""
     channels = model.input_shape[-1]
     if data is None:
@@ -112,13 +112,13 @@ def _images(model, data, split, part):
         ]
     else:
         labels = label_count(model.num_classes, model.masks)
-        parts = open_splits(data, split, labels)
-        if part not in parts or parts[part].channels != channels:
+        subsets = open_splits(data, split, labels)
+        if subset not in subsets or subsets[subset].channels != channels:
             raise ValueError(
-                f"Expected one of {tuple(parts)} with images of {channels} channels. "
-                f"Received: part={part!r} of {data}"
+                f"Expected one of {tuple(subsets)} with images of {channels} channels. "
+                f"Received: subset={subset!r} of {data}"
             )
-        images = (image for image, _ in parts[part])
+        images = (image for image, _ in subsets[subset])
     return [fit_image(model, image) for image in images]
 
 

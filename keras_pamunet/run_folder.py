@@ -33,7 +33,7 @@ def open_run(
     Args:
         output: the folder.
         settings: of the run. Paths and numbers of NumPy may be among them.
-        split: names of the pairs in each part.
+        split: names of the pairs in each subset.
         may_grow: the setting that may be higher than that of the run in the folder,
             as `"recipe.epochs"`.
 

@@ -21,7 +21,7 @@ def open_pairs(
     models: dict[str, Any],
     data: str | Path | None = None,
     split: str | Path | None = None,
-    part: str | None = None,
+    subset: str | None = None,
     seed: int = 0,
     num_classes: int = 1,
 ) -> tuple[str, list[Pairs]]:
@@ -34,19 +34,19 @@ def open_pairs(
         data: see `keras_pamunet.data.open_splits`. Without models also a folder of
             masks only.
         split: see `keras_pamunet.data.open_splits`.
-        part: `"train"`, `"validation"`, `"test"`, or `"all"` for every pair of the
+        subset: `"train"`, `"validation"`, `"test"`, or `"all"` for every pair of the
             data or of the split. Defaults to `"test"` of a run's own data and of a
             split, and to `"all"` of other data.
         seed: of a drawn split.
         num_classes: of the masks, if there are no models.
 
     Returns:
-        The name of the part, and its pairs as each model takes them, all of the same
+        The name of the subset, and its pairs as each model takes them, all of the same
         names: a source for each model; one source if there are no models.
 
     Raises:
-        ValueError: if there is no such part, all its pairs are gone, no data are known
-            or the models have different numbers of classes.
+        ValueError: if there is no such subset, all its pairs are gone, no data are
+            known or the models have different numbers of classes.
 
     Warns:
         UserWarning: names pairs that are gone or new since the run, and says how many
@@ -58,25 +58,25 @@ def open_pairs(
         hint = f" No run folder: {', '.join(models)}" if models else ""
         raise ValueError(f"Expected --data to score on.{hint}")
     data = own["settings"]["data"] if data is None else data
-    if part is None:
-        part = ALL if own is None and split is None else "test"
+    if subset is None:
+        subset = ALL if own is None and split is None else "test"
     sources = _open_sources(list(models.values()), data, num_classes)
-    if split is None and part == ALL:
+    if split is None and subset == ALL:
         names = sources[0].names
     elif split is None and own is not None:
-        names = _names_of_run(sources[0], own, part)
+        names = _names_of_run(sources[0], own, subset)
     else:
-        names = _names_of_split(sources[0], data, split, part, seed)
+        names = _names_of_split(sources[0], data, split, subset, seed)
     for path, run in runs.items():
         known = _trained_on(path, run) & set(names)
-        if known and part != "train":
+        if known and subset != "train":
             warnings.warn(
                 f"{path} was trained on {len(known)} of these {len(names)} pairs, or "
                 f"on others of their names: {some(sorted(known))}. Its scores on what "
                 "it has seen are too high.",
                 stacklevel=2,
             )
-    return part, [source.subset(names) for source in sources]
+    return subset, [source.select(names) for source in sources]
 
 
 def check_kind(model: Any, source: Any) -> None:
@@ -132,22 +132,24 @@ def _is_folder_of_masks(data):
     )
 
 
-def _names_of_split(source, data, split, part, seed):
-    parts = open_splits(data, split, source.num_classes, seed)
-    if part == ALL:
-        return [*chain(*(pairs.names for pairs in parts.values()))]
-    if part not in parts:
-        raise ValueError(f"Expected one of {(*parts, ALL)}. Received: --part {part}")
-    return parts[part].names
-
-
-def _names_of_run(source, run, part):
-    """Names of a part of a run; says what has changed since."""
-    if part not in run["split"]:
+def _names_of_split(source, data, split, subset, seed):
+    subsets = open_splits(data, split, source.num_classes, seed)
+    if subset == ALL:
+        return [*chain(*(pairs.names for pairs in subsets.values()))]
+    if subset not in subsets:
         raise ValueError(
-            f"Expected one of {(*run['split'], ALL)}. Received: --part {part}"
+            f"Expected one of {(*subsets, ALL)}. Received: --subset {subset}"
         )
-    there, names = set(source.names), run["split"][part]
+    return subsets[subset].names
+
+
+def _names_of_run(source, run, subset):
+    """Names of a subset of a run; says what has changed since."""
+    if subset not in run["split"]:
+        raise ValueError(
+            f"Expected one of {(*run['split'], ALL)}. Received: --subset {subset}"
+        )
+    there, names = set(source.names), run["split"][subset]
     gone = [name for name in names if name not in there]
     new = sorted(there.difference(*run["split"].values()))
     changes = {"gone and left out": gone, "new and left out": new}
@@ -160,7 +162,7 @@ def _names_of_run(source, run, part):
             )
     if len(gone) == len(names):
         raise ValueError(
-            f"Expected the {len(names)} pairs of the run's part {part!r} in "
+            f"Expected the {len(names)} pairs of the run's subset {subset!r} in "
             f"{run['settings']['data']}. None of them is there any more."
         )
     return [name for name in names if name in there]

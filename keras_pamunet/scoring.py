@@ -25,7 +25,7 @@ def score(
     *,
     masks: Sequence[str | Path] = (),
     split: str | Path | None = None,
-    part: str | None = None,
+    subset: str | None = None,
     size: int | None = None,
     full_size: bool = False,
     flips: bool = True,
@@ -44,7 +44,7 @@ def score(
             `comparison.json` and `comparison.csv`.
         masks: folders of masks, see `PredictedMasks`.
         split: see `open_pairs`.
-        part: see `open_pairs`.
+        subset: see `open_pairs`.
         size: height and width to resize images to, for models that take any size.
             Defaults to 128.
         full_size: whether images are scored in their own sizes. They always are if
@@ -87,7 +87,7 @@ def score(
             f"Expected no --num-classes for models of {networks[0].num_classes}. "
             f"Received: {num_classes}"
         )
-    part, sources = open_pairs(scored, data, split, part, seed, num_classes or 1)
+    subset, sources = open_pairs(scored, data, split, subset, seed, num_classes or 1)
     if masks and any(x.masks == "overlapping" for x in networks):
         raise ValueError(
             "Expected models whose classes exclude each other beside --masks, as those "
@@ -110,7 +110,7 @@ def score(
         cached = {id(x): Resized(x, sizes[0]) for x in sources}
         pairs = [cached[id(x)] for x in sources]
     for path in masks:
-        scored[str(path)] = PredictedMasks(path, pairs[0], others=part != ALL)
+        scored[str(path)] = PredictedMasks(path, pairs[0], others=subset != ALL)
         pairs.append(pairs[0])
     ranges = networks[0].input_range if networks else None
     check([pairs[0]], progress, ranges)
@@ -122,7 +122,7 @@ def score(
             folders[name],
             full_size=full_size,
             progress=progress,
-            part=part,
+            subset=subset,
             flips=flips,
         )
         for (name, model), its_pairs in zip(scored.items(), pairs)
@@ -133,7 +133,7 @@ def score(
         "settings": {
             "data": None if data is None else str(data),
             "split": None if split is None else str(split),
-            "part": part,
+            "subset": subset,
             "full_size": full_size,
             "flips": flips if networks else None,
         },

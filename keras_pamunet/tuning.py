@@ -209,8 +209,8 @@ def tune(
         size = 64 if str(data) == "phantom" else 128
     recipe = find_recipe(recipe, epochs=epochs, batch_size=batch_size)
     SegmenterHyperModel(network, search, **model_arguments)  # Before any data is read.
-    parts = open_splits(data, split, _labels(model_arguments), seed)
-    shape = (size, size, parts["train"].channels)
+    subsets = open_splits(data, split, _labels(model_arguments), seed)
+    shape = (size, size, subsets["train"].channels)
     hypermodel = SegmenterHyperModel(
         network, search, input_shape=shape, **model_arguments
     )
@@ -251,7 +251,7 @@ def tune(
         **limit,
     )
     oracle.verbose = int(progress)
-    names = {name: source.names for name, source in parts.items()}
+    names = {name: source.names for name, source in subsets.items()}
     with locked(output):
         resumed = open_run(output, settings, names)
         if resumed:
@@ -337,7 +337,7 @@ class _Runs(keras_tuner.Tuner):
                 dice = train(
                     output=self.run_folder(trial.trial_id),
                     epochs=hp.values.get("tuner/epochs", epochs),
-                    part="validation",
+                    subset="validation",
                     **{**arguments, **self.hypermodel.values(hp)},
                 )["summary"]["dice"]
             except FloatingPointError as error:

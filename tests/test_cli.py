@@ -105,7 +105,7 @@ def test_brackets_in_tables(tmp_path):
 def test_show(folder, tmp_path):
     split, sheet = tmp_path / "split.json", tmp_path / "new/sheet.png"
     save_split(split, {"train": ["case 00"], "validation": ["case 02"]})
-    options = ("--split", split, "-o", sheet, "--part")
+    options = ("--split", split, "-o", sheet, "--subset")
     done = run("show", folder, *options, "test")
     assert done.exit_code == 1 and "('train', 'validation')" in done.stderr
     assert run("show", folder, *options, "train").exit_code == 0

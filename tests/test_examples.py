@@ -32,7 +32,7 @@ def test_finetune(tmp_path):
         ("SIZE = 64", "SIZE = 32"),
         (
             "open_splits(DATA)",
-            "{k: v.subset(v.names[:8]) for k, v in open_splits(DATA).items()}",
+            "{k: v.select(v.names[:8]) for k, v in open_splits(DATA).items()}",
         ),
     ):
         assert long in code

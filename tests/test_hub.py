@@ -62,7 +62,7 @@ def test_published_scores(kvasir):
     rows = metadata["images"]["network size"][:8]
     model = PAMUNet.from_preset(folder)
     assert count(model)["macs"] <= 0.84e9
-    pairs = Folder(kvasir).subset(row["name"] for row in rows)
+    pairs = Folder(kvasir).select(row["name"] for row in rows)
     images, masks = map(np.stack, zip(*Resized(pairs, model.input_shape[1:3])))
     found = np.asarray(run_once(model, images))[..., 0] > 0.5
     both, sums = found & (masks > 0), found.sum((1, 2)) + (masks > 0).sum((1, 2))

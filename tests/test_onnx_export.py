@@ -270,8 +270,8 @@ def test_missing_requirements(tmp_path, monkeypatch, model):
 
 
 def test_part_of_the_data(folder, tmp_path, model):
-    with pytest.raises(ValueError, match="part='all'"):
-        onnx_export.export(model, tmp_path / "model.onnx", data=folder, part="all")
+    with pytest.raises(ValueError, match="subset='all'"):
+        onnx_export.export(model, tmp_path / "model.onnx", data=folder, subset="all")
 
 
 def test_damaged_files(tmp_path, exported):

@@ -72,7 +72,7 @@ def test_names(folder, found):
         PredictedMasks(found, source)
     with pytest.raises(ValueError, match="1 missing: case 03$"):
         PredictedMasks(found, source, others=True)
-    part = source.subset(["case 01", "case 02"])
+    part = source.select(["case 01", "case 02"])
     with pytest.raises(ValueError, match="10 without a true mask: .* and 5 more"):
         PredictedMasks(found, part)
     masks = PredictedMasks(found, part, others=True)

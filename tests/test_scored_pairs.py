@@ -37,7 +37,7 @@ def run_of_folder(folder, tmp_path, model):
 
 def test_evaluate_takes_the_split_of_the_run(folder, run_of_folder):
     path, split = run_of_folder
-    common = ("evaluate", "--model", path, "--part", "train", "--quiet", "-o")
+    common = ("evaluate", "--model", path, "--subset", "train", "--quiet", "-o")
     done = run(*common, path / "a")
     assert done.exit_code == 0, done.output
     images = json.loads((path / "a" / "metrics.json").read_text())["images"]
@@ -60,14 +60,14 @@ def test_evaluate_knows_what_was_trained_on(folder, run_of_folder, model):
         part, (pairs,) = open_pairs({path: model})
     assert part == "test" and pairs.names == split["test"]
     with pytest.warns(UserWarning) as caught:
-        _, (pairs,) = open_pairs({path: model}, part="train")
+        _, (pairs,) = open_pairs({path: model}, subset="train")
     assert f"1 pairs of {folder} are gone" in str(caught[0].message)
     assert pairs.names == split["train"][1:]
     with pytest.warns(UserWarning, match="new and left out"):
         _, (pairs,) = open_pairs({path / "model.keras": model})
     assert pairs.names == split["test"]
     with pytest.warns(UserWarning, match="trained on 9 of these 12 pairs"):
-        part, (pairs,) = open_pairs({path: model}, part="all")
+        part, (pairs,) = open_pairs({path: model}, subset="all")
     assert part == "all" and "case 95" in pairs.names and len(pairs) == 12
     # Another split of the same data, named in another way.
     other = path / "other.json"
@@ -94,10 +94,10 @@ def test_evaluate_knows_what_presets_were_trained_on(folder, tmp_path, model):
     split = {part: pairs.names for part, pairs in open_splits(folder).items()}
     model.save_to_preset(tmp_path / "preset", {"data": {"split": split}})
     models = {tmp_path / "preset": model}
-    _, (pairs,) = open_pairs(models, folder, part="test")
+    _, (pairs,) = open_pairs(models, folder, subset="test")
     assert pairs.names == split["test"]
     with pytest.warns(UserWarning, match="trained on 1 of these 1 pairs"):
-        open_pairs(models, folder, part="test", seed=1)
+        open_pairs(models, folder, subset="test", seed=1)
     # New data: all of them, also those that may be known.
     with pytest.warns(UserWarning, match="trained on 10 of these 12 pairs.*too high"):
         part, (pairs,) = open_pairs(models, folder)
@@ -118,8 +118,8 @@ def test_parts_of_new_data(folder, model):
     assert part == "test" and pairs.names == ["case 03"]
     _, (pairs,) = open_pairs(models, folder, split, "all")
     assert sorted(pairs.names) == ["case 00", "case 01", "case 03"]
-    with pytest.raises(ValueError, match="'test', 'all'.*--part nosuch"):
-        open_pairs(models, folder, part="nosuch")
+    with pytest.raises(ValueError, match="'test', 'all'.*--subset nosuch"):
+        open_pairs(models, folder, subset="nosuch")
     with pytest.raises(ValueError, match="--data .* No run folder: mine.keras"):
         open_pairs(models)
 

@@ -43,7 +43,7 @@ def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
     )
     model, masks = results.values()
     assert model["summary"] == masks["summary"] and model["images"] == masks["images"]
-    assert model["part"] == "all" and model["summary"]["n"] == 12
+    assert model["subset"] == "all" and model["summary"]["n"] == 12
     assert 0 < model["summary"]["dice"] < 1
     difference = comparison["differences"][str(tmp_path / "found")]["dice"]
     assert difference == {
@@ -53,7 +53,7 @@ def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
     }
     # A part of the pairs needs no other folder of masks.
     results, comparison = score(
-        data=folder, masks=[tmp_path / "found"], part="test", progress=False
+        data=folder, masks=[tmp_path / "found"], subset="test", progress=False
     )
     (result,) = results.values()
     assert comparison is None and result["summary"]["n"] == 1

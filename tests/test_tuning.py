@@ -89,7 +89,7 @@ def test_search(folder, tmp_path):
             continue
         # The test pairs stay unseen.
         metrics = json.loads((run / "metrics.json").read_text())
-        assert metrics["part"] == "validation"
+        assert metrics["subset"] == "validation"
         assert row["dice"] == metrics["summary"]["dice"]
     for read, row in zip(read_table(tmp_path / "search"), rows, strict=True):
         assert read["trial"] == row["trial"] and read["macs"] == str(row["macs"])
@@ -253,7 +253,7 @@ def test_command_line(folder, tmp_path, trained):
     result = CliRunner().invoke(app, [*command.split(), *more.split()])
     assert result.exit_code == 0, result.output
     assert "best first" in result.output and "trials.png" in result.output
-    assert {call["part"] for call in trained} == {"validation"}
+    assert {call["subset"] for call in trained} == {"validation"}
 
 
 def test_imports_no_other_back_end():

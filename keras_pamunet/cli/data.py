@@ -29,10 +29,10 @@ def check(
         from keras_pamunet import data as sources
 
         if split is None:
-            parts = [sources.open_source(data, num_classes)]
+            subsets = [sources.open_source(data, num_classes)]
         else:
-            parts = sources.open_splits(data, split, num_classes, seed).values()
-        return sources.examine(parts, not (quiet or as_json))
+            subsets = sources.open_splits(data, split, num_classes, seed).values()
+        return sources.examine(subsets, not (quiet or as_json))
 
     if as_json:
         try:
@@ -77,12 +77,12 @@ def split(
                     splits.k_fold_split(source.names, groups, folds, seed), 1
                 )
             }
-        for path, parts in drawn.items():
-            splits.save_split(path, parts, overwrite)
+        for path, subsets in drawn.items():
+            splits.save_split(path, subsets, overwrite)
         return drawn
 
-    for path, parts in call(run, "keras_pamunet.data").items():
-        sizes = ", ".join(f"{part} {len(names)}" for part, names in parts.items())
+    for path, subsets in call(run, "keras_pamunet.data").items():
+        sizes = ", ".join(f"{subset} {len(names)}" for subset, names in subsets.items())
         typer.echo(f"{bold(path)}: {sizes}")
 
 
@@ -92,7 +92,7 @@ def show(
         "sheet.png"
     ),
     split: Split = None,
-    part: Annotated[
+    subset: Annotated[
         str | None,
         typer.Option(help="train, validation or test of the split. Default: all."),
     ] = None,
@@ -106,20 +106,22 @@ def show(
         from keras_pamunet.data import open_source, open_splits
         from keras_pamunet.show import show
 
-        if part is None:
+        if subset is None:
             source = open_source(data, num_classes)
         else:
-            source = part_of(open_splits(data, split, num_classes, seed), part)
+            source = subset_of(open_splits(data, split, num_classes, seed), subset)
         show(source, output, count, seed)
 
     call(run, "keras_pamunet.show")
     typer.echo(f"Picture: {bold(output)}")
 
 
-def part_of(parts, part):
-    if part not in parts:
-        raise ValueError(f"Expected one of {tuple(parts)}. Received: --part {part}")
-    return parts[part]
+def subset_of(subsets, subset):
+    if subset not in subsets:
+        raise ValueError(
+            f"Expected one of {tuple(subsets)}. Received: --subset {subset}"
+        )
+    return subsets[subset]
 
 
 def _show_report(report):

@@ -29,11 +29,11 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Default: the run's own, for the run's data.")
     ] = None,
-    part: Annotated[
+    subset: Annotated[
         str | None,
         typer.Option(
             help="train, validation, test or all. Default: all pairs of new data, the "
-            "test part of a run's data and of a --split."
+            "test subset of a run's data and of a --split."
         ),
     ] = None,
     output: Annotated[
@@ -62,7 +62,7 @@ def evaluate(
             output,
             masks=masks or (),
             split=split,
-            part=part,
+            subset=subset,
             size=size,
             full_size=full_size,
             flips=flips,

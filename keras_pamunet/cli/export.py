@@ -41,7 +41,7 @@ def export(
         str | None, typer.Option(help=f"To compare on. Default: drawn. {DATA_HELP}")
     ] = None,
     split: Split = None,
-    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    subset: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     tolerance: Annotated[
         float, typer.Option(help="How far a probability may be off.")
     ] = 1e-4,
@@ -62,7 +62,7 @@ def export(
             batch_size,
             data,
             split,
-            part,
+            subset,
             tolerance,
             overwrite,
             not quiet,

@@ -92,7 +92,7 @@ Size = Annotated[
     typer.Option(help="If the model takes images of any size.", min=17, max=MAX_SIDE),
 ]
 Seed = Annotated[
-    int, typer.Option(help="Seed of the weights, the drawn split and the augmentation.")
+    int, typer.Option(help="Of the weights, the drawn split and the augmentation.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Flips = Annotated[

@@ -12,7 +12,7 @@ FEW = 20
 
 def show_scores(result, folder):
     summary = result["summary"]
-    table = _table_of({"value": summary}, f"{result['part']} ({summary['n']} images)")
+    table = _table_of({"value": summary}, f"{result['subset']} ({summary['n']} images)")
     if result["flips"] is not None:
         table.add_row("mean of flips", "yes" if result["flips"] else "no")
     print_table(table)
@@ -35,7 +35,7 @@ def show_comparison(comparison, folder):
     if settings["flips"]:
         how += ", mean of flips"
     print_table(
-        _table_of(summaries, f"{settings['part']} ({first['n']} images, {how})")
+        _table_of(summaries, f"{settings['subset']} ({first['n']} images, {how})")
     )
     for model, difference in comparison["differences"].items():
         dice, interval = difference["dice"], difference["dice"]["interval"]

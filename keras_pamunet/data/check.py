@@ -29,7 +29,7 @@ def check(
     """Reads every pair once, and names all that are unfit for use.
 
     Args:
-        sources: the parts of a split: `Folder`, `Resized` or other sources of pairs.
+        sources: the subsets of a split: `Folder`, `Resized` or other sources of pairs.
         progress: whether to show a progress bar.
         input_range: `(lowest, highest)` value of the model's images, to see that
             each image fits (see `keras_pamunet.data.value_range.check_range`).
@@ -60,8 +60,8 @@ def examine(
     r"""Reads every pair once, to the end whatever is found, and reports.
 
     Args:
-        sources: the parts of a split, or one source for the whole set. The same image
-            in two parts is an error.
+        sources: the subsets of a split, or one source for the whole set. The same image
+            in two subsets is an error.
         progress: whether to show a progress bar.
         input_range: see `check`.
 
@@ -70,26 +70,28 @@ def examine(
         used, with its name; `"empty"`, names of those with an empty mask;
         `"duplicates"`, pairs of names whose images are the same to the pixel;
         `"near_duplicates"`, pairs of names whose images look the same, but for those
-        within a group or, where there are several parts, within a part; `"sizes"`, the
-        number of images of each `"<height>x<width>"`; `"foreground"`, the number of
+        within a group or, where there are several subsets, within a subset; `"sizes"`,
+        the number of images of each `"<height>x<width>"`; `"foreground"`, the number of
         masks by share of foreground, with the bins' ends in per cent. Bytes of a file
         name that are no UTF-8 stand there as `\udcff`.
     """
     sources = list(sources)
     pairs = [
-        (part, source, index, group)
-        for part, source in enumerate(sources)
+        (subset, source, index, group)
+        for subset, source in enumerate(sources)
         for index, group in enumerate(source.groups or [None] * len(source))
     ]
     errors, shares, seen, sizes = [], [], [], Counter()
-    for part, source, index, group in track(pairs, "Checking the data", shown=progress):
+    for subset, source, index, group in track(
+        pairs, "Checking the data", shown=progress
+    ):
         name = printable(source.names[index])
         try:
             image, mask = source[index]
             check_labels(mask, source.num_classes)
             if input_range is not None:
                 check_range(image, input_range)
-            one = _Seen(name, part, group, image)
+            one = _Seen(name, subset, group, image)
         # A source may be anyone's; its pairs are looked at all the same.
         except Exception as error:
             errors.append(_named(name, error))
@@ -99,10 +101,10 @@ def examine(
         sizes["{}x{}".format(*mask.shape)] += 1
     duplicates = _duplicates(seen)
     errors += [
-        "Expected an image in one part of a split. Received: the same one in "
+        "Expected an image in one subset of a split. Received: the same one in "
         f"{one.name} and {other.name}"
         for one, other in duplicates
-        if one.part != other.part
+        if one.subset != other.subset
     ]
     counts, _ = np.histogram(shares, BINS)
     return {
@@ -147,8 +149,8 @@ def complaints(report: dict[str, Any]) -> list[str]:
 class _Seen:
     """What is kept of an image to find it again."""
 
-    def __init__(self, name, part, group, image):
-        self.name, self.part, self.group = name, part, group
+    def __init__(self, name, subset, group, image):
+        self.name, self.subset, self.group = name, subset, group
         self.digest = blake2b(image.tobytes(), digest_size=16).digest()
         grey = cv2.resize(
             image.mean(axis=2, dtype="float32"), (17, 16), interpolation=cv2.INTER_AREA
@@ -175,7 +177,7 @@ def _near_duplicates(seen, several_parts):
         for other in (seen[near] for near in np.flatnonzero(bits <= MAX_DISTANCE)):
             together = one.group is not None and one.group == other.group
             if several_parts:
-                together |= one.part == other.part
+                together |= one.subset == other.subset
             if not together and one.digest != other.digest:
                 pairs.append((other, one))
                 break

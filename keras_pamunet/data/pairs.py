@@ -38,7 +38,7 @@ class Pairs:
         """
         return None
 
-    def subset(self, names: Iterable[str]) -> "Pairs":
+    def select(self, names: Iterable[str]) -> "Pairs":
         """The pairs of these names only, in their order.
 
         Names that differ in Unicode's forms only, NFC and NFD, are the same.
@@ -46,7 +46,7 @@ class Pairs:
         Raises:
             ValueError: if there is no pair of a name.
         """
-        part = copy.copy(self)
+        selected = copy.copy(self)
         names = list(names)
         known = {to_nfc(name): name for name in self.names}
         known |= {name: name for name in self.names}
@@ -57,8 +57,8 @@ class Pairs:
                 f"Expected names of pairs, like {some(self.names, 2)}. Not there: "
                 f"{some(unknown)}"
             )
-        part.names = found
-        return part
+        selected.names = found
+        return selected
 
 
 def check_num_classes(num_classes: int) -> int:

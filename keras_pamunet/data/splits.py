@@ -14,7 +14,7 @@ from keras_pamunet.data.pairs import some
 from keras_pamunet.data.source import open_source
 from keras_pamunet.files import check_regular, is_split, read_json, write_json
 
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 KVASIR_SEG = Path(__file__).parent / "kvasir_seg"
 
 
@@ -24,7 +24,7 @@ def open_splits(
     num_classes: int = 1,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Opens a data set, divided into its parts.
+    """Opens a data set, divided into its subsets.
 
     A split that names no validation pairs gets a tenth of its training pairs for
     them, drawn by the seed. What is drawn keeps the pairs of a group (the slices of a
@@ -46,11 +46,11 @@ def open_splits(
         `"test"`.
 
     Raises:
-        ValueError: if there is no such split, a part of it is empty or two of its
-            parts overlap.
+        ValueError: if there is no such split, a subset of it is empty or two of its
+            subsets overlap.
 
     Warns:
-        UserWarning: names the near-duplicates that stand in two parts.
+        UserWarning: names the near-duplicates that stand in two subsets.
     """
     source = open_source(data, num_classes)
     groups = groups_of(source)
@@ -63,7 +63,9 @@ def open_splits(
             group = dict(zip(source.names, groups))
             drawn = [group.get(name, name) for name in names["train"]]
             names |= ratio_split(names["train"], drawn, (0.9, 0.1, 0), seed)
-    return {part: source.subset(names[part]) for part in PARTS if part in names}
+    return {
+        subset: source.select(names[subset]) for subset in SUBSETS if subset in names
+    }
 
 
 def ratio_split(
@@ -78,15 +80,15 @@ def ratio_split(
         names: of the pairs.
         groups: the patient, volume or sequence of each name. None of them is divided.
             By default each pair is a group.
-        ratios: of training, validation and test, 1 together. A part with a ratio of 0
+        ratios: of training, validation and test, 1 together. A subset with a ratio of 0
             is left out, any other gets a group at least.
         seed: of the drawing.
 
     Returns:
-        The names of each part, `"train"`, `"validation"` and `"test"`.
+        The names of each subset, `"train"`, `"validation"` and `"test"`.
 
     Raises:
-        ValueError: for other ratios, or fewer groups than parts.
+        ValueError: for other ratios, or fewer groups than subsets.
     """
     if min(ratios) < 0 or not ratios[0] or abs(sum(ratios) - 1) > 1e-6:
         raise ValueError(
@@ -95,11 +97,11 @@ def ratio_split(
         )
     members = _drawn_groups(names, groups, seed)
     split, start = {}, 0
-    for part, ratio in (("test", ratios[2]), ("validation", ratios[1])):
+    for subset, ratio in (("test", ratios[2]), ("validation", ratios[1])):
         if ratio:
             # In floating point int(290 * 0.1) may be 28.
             end = start + max(int(len(members) * ratio + 1e-6), 1)
-            split[part] = [*chain(*members[start:end])]
+            split[subset] = [*chain(*members[start:end])]
             start = end
     if start >= len(members):
         raise ValueError(
@@ -125,7 +127,7 @@ def k_fold_split(
         seed: of the drawing.
 
     Returns:
-        For each fold the names of the parts `"train"` and `"validation"`.
+        For each fold the names of the subsets `"train"` and `"validation"`.
 
     Raises:
         ValueError: for fewer groups than folds, or fewer than two folds.
@@ -136,11 +138,11 @@ def k_fold_split(
             f"Expected from 2 to {len(members)} folds, the number of pairs or groups. "
             f"Received: folds={folds}"
         )
-    parts = [[*chain(*members[fold::folds])] for fold in range(folds)]
+    subsets = [[*chain(*members[fold::folds])] for fold in range(folds)]
     return [
         {
-            "train": [*chain(*parts[:fold], *parts[fold + 1 :])],
-            "validation": parts[fold],
+            "train": [*chain(*subsets[:fold], *subsets[fold + 1 :])],
+            "validation": subsets[fold],
         }
         for fold in range(folds)
     ]
@@ -163,7 +165,7 @@ def save_split(
 
     Args:
         path: of the file.
-        split: names of the pairs in each part.
+        split: names of the pairs in each subset.
         overwrite: whether to replace a file that is there.
 
     Raises:
@@ -192,14 +194,14 @@ def load_split(
         groups: the group of each name, to make sure that none is divided.
 
     Returns:
-        The names of each part.
+        The names of each subset.
 
     Raises:
-        ValueError: if the file holds no split, or two parts overlap.
+        ValueError: if the file holds no split, or two subsets overlap.
 
     Warns:
         UserWarning: names the known near-duplicates of Kvasir-SEG that stand in two
-            parts.
+            subsets.
     """
     split = _read_json(path)
     _check_split(split, groups or {}, path)
@@ -227,7 +229,7 @@ def _find_split(data, split):
     folder = Path(data) / "splits"
     files = _text_files(folder, split)
     if "train" in files:
-        return {part: _read_text(path) for part, path in files.items()}
+        return {subset: _read_text(path) for subset, path in files.items()}
     published = KVASIR_SEG / "splits" / f"{split}.json"
     if published.exists():
         return _read_json(published)
@@ -243,15 +245,15 @@ def _find_split(data, split):
 def _text_files(folder, split):
     files = {}
     for path in sorted(folder.glob("*.txt")):
-        for part, ending in (*zip(PARTS, PARTS), ("validation", "val")):
+        for subset, ending in (*zip(SUBSETS, SUBSETS), ("validation", "val")):
             stem = path.stem.removesuffix(ending)
             if stem != path.stem and (stem + "_").startswith(f"{split}_"):
-                if part in files:
+                if subset in files:
                     raise ValueError(
-                        f"Expected one file for each part of split {split!r}. "
-                        f"Received: {files[part].name}, {path.name}"
+                        f"Expected one file for each subset of split {split!r}. "
+                        f"Received: {files[subset].name}, {path.name}"
                     )
-                files[part] = path
+                files[subset] = path
     return files
 
 
@@ -270,11 +272,11 @@ def _read_text(path):
 
 def _read_json(path):
     split = read_json(path)
-    if not is_split(split) or not {"train"} <= set(split) <= set(PARTS):
+    if not is_split(split) or not {"train"} <= set(split) <= set(SUBSETS):
         raise ValueError(
-            f"Expected lists of names by part, train and of {PARTS[1:]}, in {path}."
+            f"Expected lists of names by subset, train and of {SUBSETS[1:]}, in {path}."
         )
-    return {part: [*map(_composed, names)] for part, names in split.items()}
+    return {subset: [*map(_composed, names)] for subset, names in split.items()}
 
 
 def _composed(name):
@@ -283,23 +285,23 @@ def _composed(name):
 
 
 def _check_split(split, groups, path):
-    """Makes sure that no pair and no group stands in two parts."""
+    """Makes sure that no pair and no group stands in two subsets."""
     owner = {}
-    for part, names in split.items():
+    for subset, names in split.items():
         for name in names:
             if name in owner:
                 raise ValueError(
                     f"Expected each pair once in a split. Received: {name} in "
-                    f"{owner[name]} and in {part}"
+                    f"{owner[name]} and in {subset}"
                 )
-            owner[name] = part
+            owner[name] = subset
     first = {}
-    for name, part in owner.items():
+    for name, subset in owner.items():
         group = groups.get(name)
-        if group is not None and first.setdefault(group, part) != part:
+        if group is not None and first.setdefault(group, subset) != subset:
             raise ValueError(
-                f"Expected each group in one part of a split. Received: {group} in "
-                f"{first[group]} and in {part} of {path}"
+                f"Expected each group in one subset of a split. Received: {group} in "
+                f"{first[group]} and in {subset} of {path}"
             )
     apart = [
         " ~ ".join(f"{name} ({owner[name]})" for name in twins)
@@ -308,6 +310,6 @@ def _check_split(split, groups, path):
     ]
     if apart:
         warnings.warn(
-            f"Near-duplicates stand in two parts of the split {path}: {some(apart)}",
+            f"Near-duplicates stand in two subsets of the split {path}: {some(apart)}",
             stacklevel=3,
         )

@@ -56,7 +56,7 @@ def train(
     learning_rate: float | None = None,
     seed: int = 0,
     progress: bool = True,
-    part: str | None = None,
+    subset: str | None = None,
     weights: str | Path | None = None,
     window: str | tuple[float, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -92,8 +92,8 @@ def train(
             recipe. Defaults to the recipe's, 0.001 or 0.01.
         seed: of the weights, the drawn split, the order and the augmentation.
         progress: whether to say what is trained on what, and to show progress bars.
-        part: the part of the split to score. Defaults to `"test"`, or `"validation"`
-            of a split that has no test pairs.
+        subset: the subset of the split to score. Defaults to `"test"`, or
+            `"validation"` of a split that has no test pairs.
         weights: a model to start from, see `keras_pamunet.models.load_model`. What
             does not fit starts at random, and a warning says so. If it tells as many
             classes apart, it is scored before, too.
@@ -107,7 +107,7 @@ def train(
             `()`, for a liver lies on one side.
 
     Returns:
-        What `keras_pamunet.evaluation.evaluate` returns for `part`.
+        What `keras_pamunet.evaluation.evaluate` returns for `subset`.
 
     Raises:
         ValueError: for unfit data or arguments, or a folder that holds another run.
@@ -125,7 +125,7 @@ def train(
         ),
         size=size,
         seed=seed,
-        part=part,
+        subset=subset,
         weights=weights,
         window=window,
         arguments=model_arguments,
@@ -150,8 +150,8 @@ class Run:
         output: the run folder.
         settings: what `config.json` records.
         recipe: how it trains.
-        parts: sources of pairs by the name of their part, in their own sizes.
-        part: the part that is scored in the end.
+        subsets: sources of pairs by the name of their subset, in their own sizes.
+        subset: the subset that is scored in the end.
         size: height and width of the images in the network.
         seed: of all that is drawn.
         network: class of the network.
@@ -162,8 +162,8 @@ class Run:
     output: Path
     settings: dict[str, Any]
     recipe: Recipe
-    parts: dict[str, Any]
-    part: str
+    subsets: dict[str, Any]
+    subset: str
     size: int
     seed: int
     network: type[Segmenter]
@@ -181,7 +181,7 @@ class Run:
         recipe: Recipe,
         size: int | None,
         seed: int,
-        part: str | None,
+        subset: str | None,
         weights: str | Path | None,
         window: str | tuple[float, float] | None,
         arguments: dict[str, Any],
@@ -219,11 +219,13 @@ class Run:
                     "Expected `window` or `input_range`, which are the same. Received: "
                     f"window={window}, input_range={arguments['input_range']}"
                 )
-        parts = open_splits(data, split, labels, seed)
-        arguments = _for_kind(parts["train"], arguments, base, window)
-        scored = part or ("test" if "test" in parts else "validation")
-        if scored not in parts:
-            raise ValueError(f"Expected one of {tuple(parts)}. Received: part={part!r}")
+        subsets = open_splits(data, split, labels, seed)
+        arguments = _for_kind(subsets["train"], arguments, base, window)
+        scored = subset or ("test" if "test" in subsets else "validation")
+        if scored not in subsets:
+            raise ValueError(
+                f"Expected one of {tuple(subsets)}. Received: subset={subset!r}"
+            )
         settings = {
             "data": str(data),
             "split": split,
@@ -231,7 +233,7 @@ class Run:
             "size": size,
             "recipe": dataclasses.asdict(recipe),
             "seed": seed,
-            "part": part,
+            "subset": subset,
             "weights": weights,
             "start_sha256": _sha256_of_start(base, arguments.get("encoder_weights")),
             "model": arguments,
@@ -240,8 +242,8 @@ class Run:
             output=Path(output or f"runs/{Path(data).resolve().name}-{recipe.name}"),
             settings=settings,
             recipe=recipe,
-            parts=parts,
-            part=scored,
+            subsets=subsets,
+            subset=scored,
             size=size,
             seed=seed,
             network=kind,
@@ -260,7 +262,7 @@ class Run:
         Raises:
             ValueError: if the folder holds something else.
         """
-        names = {name: source.names for name, source in self.parts.items()}
+        names = {name: source.names for name, source in self.subsets.items()}
         epochs = "recipe.epochs" if self.constant_rate else None
         if not self.constant_rate:
             _check_same_epochs(self.output, self.recipe.epochs)
@@ -289,7 +291,7 @@ class Run:
     def begin(self) -> Segmenter:
         """The network as the run begins with it."""
         set_random_seed(self.seed)
-        shape = (self.size, self.size, self.parts["train"].channels)
+        shape = (self.size, self.size, self.subsets["train"].channels)
         if self.base is None:
             return self.network(shape, **self.arguments)
         return self.base.clone(input_shape=shape, **self.arguments)
@@ -300,10 +302,10 @@ class Run:
         start = settings["weights"] or "random weights"
         if encoder := self.arguments.get("encoder_weights"):
             start = f"encoder from {encoder}"
-        count = {name: len(source) for name, source in self.parts.items()}
+        count = {name: len(source) for name, source in self.subsets.items()}
         others = [f"{count['validation']} to validate"]
-        if self.part != "validation":
-            others.append(f"{count[self.part]} of {self.part} to score at the end")
+        if self.subset != "validation":
+            others.append(f"{count[self.subset]} of {self.subset} to score at the end")
         devices = ", ".join(device_names())
         rows = {
             "network": f"{model.network}, {model.count_params():,} parameters",
@@ -327,7 +329,7 @@ class Run:
         """
         check(self._resized.values(), progress, model.input_range)
         if not (self.output / "config.json").exists():
-            names = {name: source.names for name, source in self.parts.items()}
+            names = {name: source.names for name, source in self.subsets.items()}
             write_config(self.output, self.settings, names)
 
     def score_before(self, model: Segmenter, progress: bool) -> dict[str, Any] | None:
@@ -341,7 +343,7 @@ class Run:
             write_json(path, self._score(model, None, progress))
         before = _read_metrics(path)
         if progress:
-            print(f"Before training, on {self.part}: Dice {_dice(before):.3f}")
+            print(f"Before training, on {self.subset}: Dice {_dice(before):.3f}")
         return before
 
     def fit(
@@ -360,7 +362,7 @@ class Run:
         average = recipe.ema_momentum is not None
         validation = pipeline(
             self._resized["validation"],
-            len(self.parts["validation"]),
+            len(self.subsets["validation"]),
             masks=model.masks,
         )
         model.fit(
@@ -427,7 +429,7 @@ class Run:
         results = {"before": before, "after": result}
         comparison = compare(results)
         comparison["settings"] = {
-            "part": self.part,
+            "subset": self.subset,
             "flips": flips,
             "full_size": False,
         }
@@ -435,7 +437,7 @@ class Run:
         write_before_after(
             {"before": self.begin(), "after": model},
             results,
-            self._resized[self.part],
+            self._resized[self.subset],
             self.output / "before_after.png",
             flips=flips,
         )
@@ -443,11 +445,11 @@ class Run:
     def _score(self, model, folder, progress):
         return evaluate(
             model,
-            self._resized[self.part],
+            self._resized[self.subset],
             folder,
             batch_size=self.recipe.batch_size,
             progress=progress,
-            part=self.part,
+            subset=self.subset,
             flips=self.recipe.flips,
         )
 
@@ -456,7 +458,7 @@ class Run:
 
     @property
     def _steps(self):
-        return max(len(self.parts["train"]) // self.recipe.batch_size, 1)
+        return max(len(self.subsets["train"]) // self.recipe.batch_size, 1)
 
     @property
     def _metrics(self):
@@ -465,10 +467,10 @@ class Run:
     @functools.cached_property
     def _resized(self):
         size = (self.size, self.size)
-        pairs = sum(map(len, self.parts.values()))
+        pairs = sum(map(len, self.subsets.values()))
         return {
             name: Resized(source, size, CACHE_BYTES * len(source) // pairs)
-            for name, source in self.parts.items()
+            for name, source in self.subsets.items()
         }
 
 
@@ -534,7 +536,7 @@ def _check_same_epochs(output, epochs):
 
 def _read_metrics(path):
     result = read_json_object(path)
-    kinds = {"part": str, "flips": bool, "summary": dict, "images": list}
+    kinds = {"subset": str, "flips": bool, "summary": dict, "images": list}
     whole = all(isinstance(result.get(name), kind) for name, kind in kinds.items())
     if not whole or not is_summary(result["summary"]):
         raise ValueError(

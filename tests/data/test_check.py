@@ -193,7 +193,7 @@ def test_duplicates(folder):
     assert examine([pairs], False)["near_duplicates"] == []
     with pytest.warns(UserWarning, match="1 pairs.*are the same: case 01 ~ case 07"):
         check([pairs], progress=False)
-    parts = [pairs.subset(pairs.names[:5]), pairs.subset(pairs.names[5:])]
+    parts = [pairs.select(pairs.names[:5]), pairs.select(pairs.names[5:])]
     with pytest.raises(ValueError, match="the same one in case 01 and case 07"):
         check(parts, progress=False)
 
@@ -226,7 +226,7 @@ def test_near_duplicates(rng, dtype):
     # In two parts they matter; in one of several, or in one volume, they do not.
     for first, expected in ((pairs.names[:2], found), (["image 0", "image 3"], [])):
         rest = [name for name in pairs.names if name not in first]
-        parts = [pairs.subset(first), pairs.subset(rest)]
+        parts = [pairs.select(first), pairs.select(rest)]
         assert examine(parts, False)["near_duplicates"] == expected
     volumes = Listed(*images, groups=["a", "b", "b", "a"])
     assert examine([volumes], False)["near_duplicates"] == []
@@ -244,7 +244,7 @@ def test_kvasir_near_duplicates(kvasir):
     names = ["cju30bmab08bi0835mvlr6e0r", "cju77k828z46w0871r0avuoo9"]
     others = Folder(kvasir).names[:20]
     for size in (None, (128, 128)):
-        parts = [Folder(kvasir).subset(part) for part in (names[:1], names[1:], others)]
+        parts = [Folder(kvasir).select(part) for part in (names[:1], names[1:], others)]
         if size is not None:
             parts = [Resized(part, size) for part in parts]
         report = examine(parts, progress=False)

@@ -15,7 +15,7 @@ def test_folder(folder):
     expected, expected_mask = Phantom(12, 40)[1]
     np.testing.assert_array_equal(image, expected[:39])
     np.testing.assert_array_equal(mask, expected_mask[:39])
-    part = pairs.subset(["case 03", "case 01"])
+    part = pairs.select(["case 03", "case 01"])
     np.testing.assert_array_equal(part[1][0], image)
     assert len(part) == 2 and part.channels == 3
 
@@ -63,7 +63,7 @@ def test_names_of_any_letters(folder):
     for part in ("images", "masks"):
         (folder / part / "case 01.png").rename(folder / part / "Fall ü 腸.png")
     pairs = Folder(folder)
-    (found,) = pairs.subset(["Fall ü 腸"])
+    (found,) = pairs.select(["Fall ü 腸"])
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
 
@@ -96,7 +96,7 @@ def test_folders(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="Not there:.*nowhere"):
         Folder(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="Not there: case 99"):
-        Folder(folder).subset(["case 99"])
+        Folder(folder).select(["case 99"])
     Image.new("RGB", (4, 4)).save(folder / "images/case 00.bmp")
     with pytest.raises(ValueError, match="one file for each stem.*case 00"):
         Folder(folder)
@@ -120,7 +120,7 @@ def test_several_kinds_of_images(folder):
     assert pairs.channels == 3
     message = r"of 3 channels. Received: 4 channels in .*case 01.png"
     with pytest.warns(UserWarning, match=message) as told:
-        for part in (pairs.subset(pairs.names[1:6]), pairs, pairs.subset(["case 07"])):
+        for part in (pairs.select(pairs.names[1:6]), pairs, pairs.select(["case 07"])):
             images = {name: part[at][0] for at, name in enumerate(part.names)}
             assert {image.shape[2] for image in images.values()} == {3}
     assert len(told) == 1
@@ -149,7 +149,7 @@ def test_names_in_both_forms_of_unicode(folder):
     pairs = Folder(folder)
     assert "Fall \u00fc" in pairs.names
     for name in ("Fall \u00fc", "Fall u\u0308"):
-        (found,) = pairs.subset([name])
+        (found,) = pairs.select([name])
         np.testing.assert_array_equal(found[0], expected[0])
         np.testing.assert_array_equal(found[1], expected[1])
 

@@ -111,7 +111,7 @@ def test_real_pairs(kvasir, tmp_path):
         path = kvasir / "images" / f"{example['name'].decode()}.jpg"
         assert example["image"] == path.read_bytes()
     names = Folder(kvasir).names[::100]
-    pairs = TfdsSource("kvasir_seg", tmp_path / "tfds").subset(names)
-    for (image, mask), expected in zip(pairs, Folder(kvasir).subset(names)):
+    pairs = TfdsSource("kvasir_seg", tmp_path / "tfds").select(names)
+    for (image, mask), expected in zip(pairs, Folder(kvasir).select(names)):
         np.testing.assert_array_equal(mask, expected[1])
         assert np.abs(image.astype(int) - expected[0]).mean() < 1

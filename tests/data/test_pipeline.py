@@ -73,7 +73,7 @@ class Grouped(Phantom):
 @pytest.fixture(params=["folder", "tfds", "groups"])
 def pairs(request):
     if request.param == "folder":
-        source = Folder(request.getfixturevalue("folder")).subset(
+        source = Folder(request.getfixturevalue("folder")).select(
             [f"case {index:02}" for index in (9, 1, 7, 4, 2, 3, 0)]
         )
     elif request.param == "tfds":

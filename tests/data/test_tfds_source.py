@@ -53,10 +53,10 @@ def test_pairs(tfds_dir):
     for (image, mask), (expected, expected_mask) in zip(pairs, phantom):
         np.testing.assert_array_equal(mask, expected_mask)
         assert np.abs(image.astype(int) - expected).mean() < 12  # JPEG
-    part = pairs.subset(["phantom_0004", "phantom_0002"])
+    part = pairs.select(["phantom_0004", "phantom_0002"])
     np.testing.assert_array_equal(part[1][0], pairs[2][0])
     with pytest.raises(ValueError, match="Not there: phantom_0009"):
-        pairs.subset(["phantom_0009"])
+        pairs.select(["phantom_0009"])
 
 
 def test_volumes(tmp_path):
@@ -69,7 +69,7 @@ def test_volumes(tmp_path):
         "volume-1/0000",
     ]
     assert pairs.groups[2:4] == ["volume-0", "volume-1"]
-    part = pairs.subset(pairs.names[5:2:-1])
+    part = pairs.select(pairs.names[5:2:-1])
     assert part.groups == ["volume-1"] * 3
     image, mask = part[0]
     assert (image == 5).all() and (mask == 2).all() and mask.shape == (8, 8)

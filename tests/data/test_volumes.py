@@ -42,11 +42,11 @@ def test_pairs(tmp_path, arrays):
 
 def test_subset(tmp_path, arrays):
     pairs = Volumes(tmp_path)
-    part = pairs.subset(["volume-10/0001", "volume-0/0002"])
+    part = pairs.select(["volume-10/0001", "volume-0/0002"])
     assert len(part) == 2 and part.groups == ["volume-10", "volume-0"]
     np.testing.assert_array_equal(part[0][0], pairs[4][0])
     with pytest.raises(ValueError, match="like volume-0/0000.* Not there: volume-0/9"):
-        pairs.subset(["volume-0/0001", "volume-0/9"])
+        pairs.select(["volume-0/0001", "volume-0/9"])
 
 
 def test_batches(tmp_path, arrays):
@@ -230,5 +230,5 @@ def test_opened_as_any_data(tmp_path, arrays, layout):
                 path.rename(folder / path.name.replace(".nii.gz", ".NII.GZ"))
     source = open_source(tmp_path, 3)
     assert isinstance(source, Volumes) and source.num_classes == 3
-    assert source.in_hu and Resized(source.subset(source.names[:1]), (8, 8)).in_hu
+    assert source.in_hu and Resized(source.select(source.names[:1]), (8, 8)).in_hu
     assert len(source) == 3 * len(arrays)

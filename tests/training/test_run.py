@@ -55,7 +55,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     result = training.train(folder, whole, **SMALL)
     assert result == json.loads((whole / "metrics.json").read_text())
     content = (whole / "model.keras").read_bytes()
-    assert result["part"] == "test" and result["summary"]["n"] == 1
+    assert result["subset"] == "test" and result["summary"]["n"] == 1
     assert 0 <= result["summary"]["dice"] <= 1
     config = json.loads((whole / "config.json").read_text())
     assert (
@@ -432,11 +432,13 @@ def test_command_line(folder, tmp_path, model):
     model.save(tmp_path / "model.keras")
     common = ("--model", tmp_path / "model.keras", "--quiet")
     done = run(
-        "evaluate", *common, "--data", folder, "--part", "train", "-o", tmp_path / "a"
+        "evaluate", *common, "--data", folder, "--subset", "train", "-o", tmp_path / "a"
     )
     assert done.exit_code == 0, done.output
     assert "train (10 images)" in done.output and "n_missed" in done.output
-    assert json.loads((tmp_path / "a" / "metrics.json").read_text())["part"] == "train"
+    assert (
+        json.loads((tmp_path / "a" / "metrics.json").read_text())["subset"] == "train"
+    )
     done = run("evaluate", *common)
     assert done.exit_code == 1 and "Expected --data" in done.output
     done = run("evaluate", *common, "--data", folder, "--size", 64)
@@ -600,7 +602,7 @@ def test_overlapping_classes(folder, tmp_path):
         Image.fromarray(liver).save(path)
     arguments = {**SMALL, "epochs": 1, "attention": None, "num_classes": 2}
     arguments |= {"masks": "overlapping", "class_names": ["liver", "tumour"]}
-    result = training.train(folder, tmp_path / "run", part="train", **arguments)
+    result = training.train(folder, tmp_path / "run", subset="train", **arguments)
     model = load_model(tmp_path / "run")
     assert model.output_shape[-1] == 2 and model.class_names == ("liver", "tumour")
     liver, tumour = result["summary"]["classes"]
@@ -653,8 +655,8 @@ def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
 
 
 def test_unknown_part(folder, tmp_path):
-    with pytest.raises(ValueError, match="'train', 'validation'.*part='all'"):
-        training.train(folder, tmp_path / "run", part="all", **SMALL)
+    with pytest.raises(ValueError, match="'train', 'validation'.*subset='all'"):
+        training.train(folder, tmp_path / "run", subset="all", **SMALL)
     assert not (tmp_path / "run").exists()
 
 
@@ -703,6 +705,6 @@ def test_training_learns(tmp_path):
     )
     arguments = {"recipe": recipe, "size": 32, "expansion": 1, "attention": None}
     result = training.train(
-        "phantom", tmp_path / "run", part="train", progress=False, **arguments
+        "phantom", tmp_path / "run", subset="train", progress=False, **arguments
     )
     assert result["summary"]["dice"] > 0.7
