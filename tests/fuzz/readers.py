@@ -31,7 +31,7 @@ MILLIMETRES = {1: 1000, 2: 1, 3: 0.001}
 
 def pictures(data: bytes) -> Iterator[np.ndarray]:
     """Each independent reading, `(height, width, channels)`, of an image file."""
-    for reader in (_codec, _pillow, _opencv):
+    for reader in (_codec, _pillow, _opencv, _plain_strip):
         with suppress(Exception):
             for pixels in reader(data):
                 yield pixels.reshape(*pixels.shape[:2], -1)
@@ -83,6 +83,22 @@ def _bits(data):
         bits = file.pages[0].tags.valueof(258) or 1
         signed = file.pages[0].tags.valueof(339) or 1
     return (*np.ravel(bits), 99 if np.any(np.ravel(signed) != 1) else 0)
+
+
+def _plain_strip(data):
+    """Bytes of a TIFF that are pixels as they are: libtiff refuses any odd tag."""
+    if data[:2] != b"II":
+        return
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        tags = [page.tags.valueof(code) for code in (256, 257, 258, 277, 339)]
+        odd = [page.tags.valueof(code) for code in (259, 262, 266, 274, 284)]
+        (start,), (count,) = (page.tags.valueof(code) for code in (273, 279))
+    width, height, bits, samples, kind = tags
+    if samples != 1 or kind not in (None, 1) or odd[:2] != [1, 1] or any(odd[2:]):
+        return
+    pixels = np.frombuffer(data[start : start + count], f"<u{bits // 8}")
+    yield pixels[: height * width].reshape(height, width, 1)
 
 
 def _opencv(data):
