@@ -91,11 +91,12 @@ def run_once(model: keras.Model, images: np.ndarray) -> Any:
     """What a model makes of a batch, the quick way if there will be few of the kind.
 
     TensorFlow does the operations as they come. JAX would compile each on its own,
-    which takes longer than compiling the whole.
+    which takes longer than compiling the whole. PyTorch would keep what it needs for
+    gradients.
     """
-    if keras.backend.backend() == "jax":
-        return model.predict_on_batch(images)
-    return model(images, training=False)
+    if keras.backend.backend() == "tensorflow":
+        return model(images, training=False)
+    return model.predict_on_batch(images)
 
 
 def jax_on_cpu() -> bool:
