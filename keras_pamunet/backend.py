@@ -90,12 +90,13 @@ def device_names() -> list[str]:
 def run_once(model: keras.Model, images: np.ndarray) -> Any:
     """Predicts one batch without the cost of compiling, for models used once or twice.
 
-    Only TensorFlow and PyTorch do without: JAX would compile each operation on its
-    own, which takes longer than compiling the whole.
+    Only TensorFlow does without: JAX would compile each operation on its own, which
+    takes longer than compiling the whole, and PyTorch would keep what it needs for
+    gradients.
     """
-    if keras.backend.backend() == "jax":
-        return model.predict_on_batch(images)
-    return model(images, training=False)
+    if keras.backend.backend() == "tensorflow":
+        return model(images, training=False)
+    return model.predict_on_batch(images)
 
 
 def jax_on_cpu() -> bool:

@@ -1,13 +1,11 @@
 """Mobile-UNet."""
 
-import numpy as np
-
-from keras_pamunet.analysis.complexity import count
 from keras_pamunet.models import MobileUNet
+from tests.models.segmenter_contract import SegmenterContract
 
 
-def test_size():
-    """As counted by hand, and by torch in segmentation_models.pytorch's Unet."""
-    model = MobileUNet()
-    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == 6_628_945
-    assert count(model)["macs"] == 836_253_696
+class TestMobileUNet(SegmenterContract):
+    network = MobileUNet
+    # As counted by hand, and by torch in segmentation_models.pytorch's Unet.
+    parameters = 6_628_945
+    macs = 836_253_696

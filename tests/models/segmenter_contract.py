@@ -1,0 +1,286 @@
+"""What every network must keep to. A test class for each network inherits it."""
+
+import inspect
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from keras_pamunet import export
+from keras_pamunet.analysis.complexity import count
+from keras_pamunet.backend import run_once
+from keras_pamunet.models import Segmenter, find_network
+from keras_pamunet.onnx_model import OnnxModel
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+# For the arguments that all networks have, other values than their defaults.
+OTHER = {
+    "input_shape": (48, 40, 4),
+    "num_classes": 2,
+    "masks": "overlapping",
+    "class_names": ("liver", "tumour"),
+    "input_range": (-200, 250),
+    "mirror_axes": (2,),
+    "batch_norm_momentum": 0.5,
+    "name": "another",
+    "trainable": False,
+    "dtype": "mixed_bfloat16",
+}
+
+
+class SegmenterContract:
+    """Tests of a network; a subclass says which, and what is to be expected of it.
+
+    Attributes:
+        network: the class.
+        parameters: that are trained, of the network as it comes.
+        macs: multiply-adds of an image of 128 x 128 x 3.
+        small: arguments that make it small.
+        other: for each argument of its own, another value than the default.
+    """
+
+    network: type[Segmenter]
+    parameters: int
+    macs: int
+    small: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+
+    @classmethod
+    def make(cls, input_shape=(32, 32, 3), **arguments):
+        return cls.network(input_shape, **{**cls.small, **arguments})
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls):
+        """A small one. Statistics and gates are not those of a new one, which do
+        nothing. It is shared: no test may change it."""
+        keras.utils.set_random_seed(0)
+        rng = np.random.default_rng(0)
+        model = cls.make()
+        for variable in model.variables:
+            if variable.name not in ("kernel", "bias"):
+                variable.assign(rng.uniform(0.7, 1.3, variable.shape))
+        kernel = model.get_layer("logits").kernel
+        kernel.assign(3 * kernel)
+        return model
+
+    @pytest.fixture
+    def images(self, rng):
+        return rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def frozen(cls, model):
+        """A copy, the first layers of which are not trained."""
+        copy = model.clone()
+        for layer in [x for x in copy.layers if x.weights][:3]:
+            layer.trainable = False
+        return copy
+
+    # === What it is ===
+    def test_name(self):
+        assert find_network(self.network.network) is self.network
+
+    def test_counts(self):
+        model = self.network()
+        assert model.input_shape == (None, 128, 128, 3)
+        trained = [int(np.prod(x.shape)) for x in model.trainable_weights]
+        assert sum(trained) == self.parameters
+        assert count(model)["macs"] == self.macs
+
+    def test_counts_by_any_name(self, model):
+        """Of the network, and of layers that Keras numbers."""
+        counts = []
+        for counted in (model, self.make(name="another")):
+            counts.append(count(counted))
+            for row in counts[-1]["layers"]:
+                del row["name"]
+        assert counts[0] == counts[1]
+
+    def test_batch_normalisations(self, model):
+        """Each is found once, behind a convolution that is no other's."""
+        pairs = model.conv_batch_norm_pairs()
+        found = [norm.moving_mean.path for _, norm in pairs]
+        paths = [x.path for x in model.variables if x.name == "moving_mean"]
+        assert sorted(found) == sorted(paths) and paths
+        assert len({conv.kernel.path for conv, _ in pairs}) == len(pairs)
+
+    # === What it finds ===
+    @pytest.mark.parametrize("size", [(17, 17), (33, 47)])
+    def test_any_size(self, rng, model, size):
+        """The mask is that of the image continued by its mirror image, cropped."""
+        free = model.clone(input_shape=(None, None, 3))
+        images = rng.integers(0, 256, (2, *size, 3), "uint8")
+        masks = np.asarray(run_once(free, images))
+        assert masks.shape == (2, *size, 1) and masks.std() > 1e-3
+        beyond = ((0, 0), *((0, -side % 32) for side in size), (0, 0))
+        padded = np.asarray(run_once(free, np.pad(images, beyond, "reflect")))
+        np.testing.assert_allclose(masks, padded[:, : size[0], : size[1]], atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("channels", "num_classes", "masks"),
+        [(1, 3, "exclusive"), (3, 1, "exclusive"), (4, 2, "overlapping")],
+    )
+    def test_channels_and_classes(self, rng, channels, num_classes, masks):
+        model = self.make((32, 32, channels), num_classes=num_classes, masks=masks)
+        images = rng.uniform(0, 255, (1, 32, 32, channels))
+        found = np.asarray(run_once(model, images))
+        assert found.shape == (1, 32, 32, num_classes)
+        assert (found > 0).all() and (found < 1).all()
+        one = num_classes == 3
+        assert np.allclose(found.sum(axis=-1), 1, rtol=1e-5) == one
+        # Without the background.
+        ids = {str(metric.target_class_ids) for metric in model.own_metrics()}
+        assert (ids == {"[1, 2]"}) == one
+
+    @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+    def test_mixed_precision(self, model, images, dtype):
+        half = model.clone(dtype=dtype)
+        computed = {x.compute_dtype for x in half.layers if x.weights}
+        assert dtype.removeprefix("mixed_") in computed
+        masks = run_once(half, images)
+        assert keras.backend.standardize_dtype(masks.dtype) == "float32"
+        np.testing.assert_allclose(masks, run_once(model, images), atol=0.05)
+
+    # === Files and copies ===
+    def test_saved_and_loaded(self, tmp_path, model, images):
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        assert type(loaded) is self.network and loaded.compiled
+        assert loaded.get_config() == model.get_config()
+        expected = np.asarray(run_once(model, images))
+        assert expected.std() > 1e-3
+        np.testing.assert_allclose(run_once(loaded, images), expected, atol=1e-6)
+
+    def test_configuration(self):
+        """It holds every argument, as it was given, also after JSON."""
+        other = {**OTHER, **self.other}
+        taken = inspect.signature(self.network).parameters
+        assert {*other, "encoder_weights"} == {*taken}
+        for name, value in other.items():
+            assert value != taken[name].default, name
+        model = self.network(**other)
+        config = model.get_config()
+        assert {*config} == {*taken, "frozen"}
+        for name, value in other.items():
+            expected = "mixed_bfloat16" if name == "dtype" else value
+            found = model.dtype_policy.name if name == "dtype" else config[name]
+            assert found == expected, name
+        read = json.loads(json.dumps(config))
+        for held in (config, read):
+            assert self.network.from_config(held).get_config() == config
+
+    def test_preset(self, tmp_path, model):
+        model.save_to_preset(tmp_path / "preset")
+        loaded = Segmenter.from_preset(tmp_path / "preset")
+        assert type(loaded) is self.network
+        config, expected = loaded.get_config(), model.get_config()
+        assert config == expected
+        for one, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        for network in Segmenter.networks.values():
+            if network is not self.network:
+                with pytest.raises(ValueError, match=f"a {self.network.__name__}"):
+                    network.from_preset(tmp_path / "preset")
+        with pytest.warns(UserWarning, match="start at random: logits$"):
+            other = Segmenter.from_preset(tmp_path / "preset", num_classes=3)
+        assert other.output_shape == (None, 32, 32, 3)
+        self.assert_same_layers(other, model, "logits")
+
+    @staticmethod
+    def assert_same_layers(one, other, but):
+        """Makes sure that all layers with weights, but one, have the same."""
+        names = [x.name for x in other.layers if x.weights and x.name != but]
+        assert len(names) > 10
+        for name in names:
+            pair = (x.get_layer(name).get_weights() for x in (one, other))
+            for ours, theirs in zip(*pair, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+    def test_clone(self, frozen):
+        copy = frozen.clone(input_shape=(None, 64, 3), name="copy")
+        assert copy.input_shape == (None, None, 64, 3) and copy.name == "copy"
+        self.assert_same_layers(copy, frozen, None)
+        held = frozen.get_config()["frozen"]
+        assert len(held) >= 3 and copy.get_config()["frozen"] == held
+        first = next(x for x in copy.layers if x.weights)
+        assert not first.trainable
+
+    def test_frozen_layers_stay(self, tmp_path, frozen, images):
+        """Saved, loaded and trained by one batch, in which all others change."""
+        frozen.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+        assert model.get_config()["frozen"] == frozen.get_config()["frozen"]
+        # Without graphs, which take longer to make than a step.
+        model.compile(run_eagerly=TENSORFLOW)
+        before = {x.name: x.get_weights() for x in model.layers if x.weights}
+        model.train_on_batch(images, images[..., :1] > 127)
+        same = {
+            name: all(map(np.array_equal, model.get_layer(name).get_weights(), weights))
+            for name, weights in before.items()
+        }
+        assert [name for name, kept in same.items() if kept] == list(same)[:3]
+
+    @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+    @pytest.mark.xdist_group("export")
+    def test_onnx(self, rng, tmp_path, model):
+        report = export.export(model, tmp_path / "model.onnx", progress=False)
+        assert report["largest_difference"] <= 1e-5 and report["changed_pixels"] == 0
+        images = rng.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+        found = OnnxModel(tmp_path / "model.onnx").predict_on_batch(images)
+        expected = np.asarray(model.predict_on_batch(images))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    # === What it refuses ===
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"input_shape": (128, 128)}, r"\(height, width, channels\)"),
+            ({"input_shape": (16, 32, 3)}, "at least 17 x 17 pixels"),
+            ({"input_shape": (32, 32, 4097)}, "input_shape="),
+            ({"input_shape": (32, 2**17, 3)}, "input_shape="),
+            ({"input_shape": (32, 32, None)}, "input_shape="),
+            ({"input_shape": (32, True, 3)}, "input_shape="),
+            ({"input_shape": "abc"}, "input_shape='abc'"),
+            ({"input_shape": None}, "input_shape=None"),
+            ({"masks": "both"}, "masks='both'"),
+            ({"class_names": ("a", "b")}, "1 different name"),
+            ({"class_names": ("a/b",)}, "class_names="),
+            ({"class_names": "polyp"}, "class_names="),
+            ({"num_classes": 3, "class_names": ("a", "a")}, "2 different name"),
+            ({"mirror_axes": (0,)}, "mirror_axes="),
+            ({"mirror_axes": (1, 1)}, "mirror_axes="),
+            ({"mirror_axes": 1}, "mirror_axes=1"),
+            ({"input_range": (255, 0)}, r"input_range=\(255, 0\)"),
+            ({"input_range": (0, 1, 2)}, "input_range="),
+            ({"input_range": (0, float("nan"))}, "input_range="),
+            ({"input_range": ("0", "1")}, "input_range="),
+            ({"input_range": (False, True)}, "input_range="),
+            ({"input_range": 255}, "input_range=255"),
+            ({"input_range": (0, 10**400)}, "input_range="),
+            ({"num_classes": 257}, "num_classes=257"),
+            ({"num_classes": 0}, "num_classes=0"),
+            ({"num_classes": True}, "num_classes=True"),
+            ({"num_classes": 2.0}, "num_classes=2.0"),
+            ({"num_classes": None}, "num_classes=None"),
+            ({"num_classes": [1]}, "num_classes="),
+            ({"encoder_weights": "none.weights.h5"}, "none.weights.h5"),
+            ({"encoder_weights": 1}, "encoder_weights=1"),
+            ({"batch_norm_momentum": 1.5}, "batch_norm_momentum=1.5"),
+            ({"batch_norm_momentum": "0"}, "batch_norm_momentum='0'"),
+            ({"batch_norm_momentum": float("nan")}, "batch_norm_momentum=nan"),
+            ({"name": 3}, "name=3"),
+            ({"trainable": "no"}, "trainable='no'"),
+            ({"dtype": "float31"}, "dtype='float31'"),
+            ({"dtype": ["float32"]}, "dtype="),
+        ],
+    )
+    def test_arguments(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            self.network(**{"input_shape": (32, 32, 3), **arguments})
+
+    def test_unknown_argument(self):
+        with pytest.raises(ValueError, match=f"{self.network.__name__}: .*'nosuch'"):
+            self.network.from_config({**self.small, "nosuch": 1})
