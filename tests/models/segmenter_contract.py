@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pamunet import export
+from keras_pamunet import OnnxModel, export
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.models import Segmenter, find_network
-from keras_pamunet.onnx_model import OnnxModel
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # For the arguments that all networks have, other values than their defaults.
@@ -226,7 +225,7 @@ class SegmenterContract:
     @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
     @pytest.mark.xdist_group("export")
     def test_onnx(self, rng, tmp_path, model):
-        report = export.export(model, tmp_path / "model.onnx", progress=False)
+        report = export(model, tmp_path / "model.onnx", progress=False)
         assert report["largest_difference"] <= 1e-5 and report["changed_pixels"] == 0
         images = rng.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
         found = OnnxModel(tmp_path / "model.onnx").predict_on_batch(images)
