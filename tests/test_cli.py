@@ -186,7 +186,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Swallowing:  # As an import of a back end may do.
     def find_spec(self, name, path=None, target=None):
-        if name == "keras_pamunet":
+        if name == "keras_pamunet.data":
             try:
                 os.kill(os.getpid(), signal.SIGINT)
                 signal.sigtimedwait([], 1)

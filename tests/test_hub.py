@@ -97,7 +97,7 @@ def test_numbers_of_numpy(tmp_path):
     assert (scaling.scale, scaling.offset) == (0.01, -1)
     model.save_to_preset(tmp_path / "preset", {"dice": np.float32(0.5)})
     config, metadata = hub.read(tmp_path / "preset")
-    assert config["input_range"] == [0, 200] and metadata["dice"] == 0.5
+    assert config["config"]["input_range"] == [0, 200] and metadata["dice"] == 0.5
 
 
 def test_half_precision(tmp_path, model):

@@ -477,8 +477,8 @@ class Segmenter(keras.Model):
         """
         folder = hub.find(preset)
         held, _ = hub.read(folder)
-        network, config = hub.network_of(held)
         try:
+            network, config = hub.network_of(held)
             kind = cls._kind(network)
             published = kind.from_config(config)
             if load_weights:

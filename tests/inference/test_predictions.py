@@ -203,7 +203,7 @@ def test_no_number(images, tmp_path):
 
 FULL = """
 import resource, signal, sys
-from tests.test_predictions import Threshold, predict
+from tests.inference.test_predictions import Threshold, predict
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[3])

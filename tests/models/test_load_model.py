@@ -88,7 +88,10 @@ def test_every_argument_is_edited(model):
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_another_architecture(tmp_path, members, name):
     value = OTHER[name]
-    others = {"class_names": None} if name == "num_classes" else {}
+    others = {"class_names": None}
+    if name == "masks":
+        others["num_classes"] = 2
+    others.pop(name, None)
     path = write(tmp_path / "m.keras", edited(members, **{name: value}, **others))
     with pytest.raises(ValueError, match="weights|could not be loaded"):
         load_model(path)
