@@ -18,7 +18,7 @@ import pytest
 from keras_pamunet import PAMUNet, hub
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
-from keras_pamunet.data import Folder, Resized
+from keras_pamunet.data import Folder, Phantom, Resized
 from keras_pamunet.files import sha256_of
 from keras_pamunet.models import load_model
 
@@ -69,6 +69,22 @@ def test_published_scores(kvasir):
     expected = [row["dice"] for row in rows]
     np.testing.assert_allclose(2 * both.sum((1, 2)) / sums, expected, atol=0.01)
     assert count(PAMUNet.from_preset("pamunet_kvasir_seg_256"))["macs"] <= 8e9
+
+
+@pytest.mark.parametrize("name", PAMUNet.presets())
+def test_published_output(name):
+    """What is published still finds in a drawn image what it did when it was."""
+    model = PAMUNet.from_preset(name)
+    _, metadata = hub.read(hub.find(name))
+    expected = metadata["on_phantom"]
+    image, _ = Resized(Phantom(1), model.input_shape[1:3])[0]
+    found = np.asarray(run_once(model, image[np.newaxis]))[0, ..., 0]
+    assert abs(found.mean(dtype="float64") - expected["mean"]) < 1e-4
+    assert len(expected["pixels"]) == 8
+    probabilities = found[tuple(np.transpose(expected["pixels"]))]
+    np.testing.assert_allclose(
+        probabilities, expected["probabilities"], rtol=0, atol=1e-4
+    )
 
 
 def test_names(preset, monkeypatch):

@@ -62,7 +62,6 @@ OTHER = {
     "attention": "self",
     "score_activation": "sigmoid",
     "key_stride": 2,
-    "masks": "overlapping",
     "input_range": [0, 1],
 }
 # What changes no number that the network finds, but in its last digits.
@@ -71,6 +70,7 @@ ALIKE = {
     "attention_regularization": 1.0,
     "batch_norm_momentum": 0.5,
     "encoder_weights": "imagenet",
+    "masks": "overlapping",  # Of one class they are the same.
     "class_names": ["polyp"],
     "mirror_axes": [1],
     "name": "other",
@@ -440,11 +440,12 @@ def test_no_optimizer(tmp_path, rng):
 CHANNELS_FIRST = """
 import sys, keras, numpy as np
 from keras_pamunet import PAMUNet
+from keras_pamunet.backend import run_once
 from keras_pamunet.models import load_model
 
 assert keras.config.image_data_format() == "channels_first"
 stored = np.load(sys.argv[2])
-masks = load_model(sys.argv[1])(stored["images"], training=False)
+masks = run_once(load_model(sys.argv[1]), stored["images"])
 np.testing.assert_allclose(masks, stored["masks"], rtol=1e-4, atol=1e-6)
 for attention in ("additive", None):
     model = PAMUNet((32, 32, 3), attention=attention, encoder_weights=sys.argv[3])
