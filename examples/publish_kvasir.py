@@ -78,7 +78,7 @@ masks = model.predict(images) > 0.5  # images (n, {size}, {size}, 3), raw 8-bit 
 Kvasir-SEG, the split of EffiSegNet: 800 images to train, 100 to validate, 100 to test.
 Recipe `{recipe}`, {epochs} epochs, highest learning rate {learning_rate}, from
 {start}. Of {n} seed(s) the one with the best validation Dice is
-published.
+published.{switched}
 
 ## Scores
 
@@ -211,14 +211,8 @@ def measure(
 ) -> dict:
     """What is to be known about the model of a run folder."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    pictures = folder / "published"  # The run has its own, and its own metrics.
-    results = {
-        "network size, mean of flips": evaluate(model, pairs, pictures, pictures=100),
-        "network size": evaluate(model, pairs, flips=False),
-        "image size, mean of flips": evaluate(model, images, full_size=True),
-        "image size": evaluate(model, images, full_size=True, flips=False),
-    }
-    models = {"open": model, "closed": close_gates(model)}
+    # The run has its own pictures, and its own metrics.
+    scores = score(model, images, pairs, validation, folder / "published")
     return {
         "task": "polyps in colonoscopy images",
         "data": {"name": "Kvasir-SEG", "split": config["split"]},
@@ -228,6 +222,24 @@ def measure(
         "backend": config["backend"],
         "definition": "Mean over the test images of each one's score, threshold 0.5; 1 "
         "where both masks are empty, 0 where one is.",
+        **scores,
+        "intended_use": "Research and teaching. Not a medical device.",
+        "terms": "Training images: research and education only (Kvasir-SEG).",
+    }
+
+
+def score(
+    model: PAMUNet, images: Any, pairs: Resized, validation: Resized, pictures: Path
+) -> dict:
+    """Scores on the test images, and what the gates do on the validation images."""
+    results = {
+        "network size, mean of flips": evaluate(model, pairs, pictures, pictures=100),
+        "network size": evaluate(model, pairs, flips=False),
+        "image size, mean of flips": evaluate(model, images, full_size=True),
+        "image size": evaluate(model, images, full_size=True, flips=False),
+    }
+    models = {"open": model, "closed": close_gates(model)}
+    return {
         "metrics": {how: result["summary"] for how, result in results.items()},
         "validation_dice_with_gates": {
             state: evaluate(model, validation)["summary"]["dice"]
@@ -238,8 +250,6 @@ def measure(
             how: [{key: x[key] for key in ("name", *SCORES)} for x in result["images"]]
             for how, result in results.items()
         },
-        "intended_use": "Research and teaching. Not a medical device.",
-        "terms": "Training images: research and education only (Kvasir-SEG).",
     }
 
 
@@ -318,6 +328,7 @@ def card_of(metadata: dict) -> str:
             for level, gate in enumerate(metadata["gates"])
         ),
         start=start,
+        switched=metadata.get("switched", ""),
         **{key: settings[key] for key in NUMBERS},
     )
 
