@@ -176,3 +176,31 @@ def test_commands(rng, tmp_path):
     network(rng, None, (32, 32)).save(path)
     done = run(*options, 0, 0)
     assert done.exit_code == 1 and "Expected a model with attention" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return PAMUNet((32, 32, 3), expansion=1)
+
+
+def test_attention_map(rng, model, monkeypatch):
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    maps = attention_map(model, images, level=1)
+    gate = model.get_layer("attention_1")
+    skip, up = run_once(keras.Model(model.input, gate.input), images)
+    _, scores = gate(skip, up, return_attention_scores=True)
+    expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+    scores_of, parts = type(gate).scores, []
+
+    def some_scores(*arguments):
+        parts.append(scores_of(*arguments))
+        return parts[-1]
+
+    monkeypatch.setattr(type(gate), "scores", some_scores)
+    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 300)
+    np.testing.assert_allclose(attention_map(model, images, 1), expected, rtol=1e-5)
+    assert max(np.size(part) for part in parts) == 4 * 64  # Not a row of queries.
+    with pytest.raises(ValueError, match="'attention_4'. Its gates are: attention_3"):
+        attention_map(model, images, level=4)

@@ -477,3 +477,18 @@ def test_channels_first(tmp_path, model, path, rng):
     )
     assert done.returncode == 0, done.stderr
     shutil.rmtree(home)
+
+
+def test_load_errors(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("no model")
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        load_model(path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"build_config", b"build_konfig"))
+    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
+        load_model(path)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a network of .*Received: a Sequential"):
+        load_model(path)

@@ -2,32 +2,25 @@
 
 import dataclasses
 import hashlib
-import inspect
 import json
 import signal
 import subprocess
 import sys
-import tracemalloc
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from typer.testing import CliRunner
 
 from keras_pamunet import PAMUNet, history, training
 from keras_pamunet.analysis.attention_maps import attention_map
 from keras_pamunet.backend import run_once
-from keras_pamunet.cli import app
-from keras_pamunet.cli.options import ScoreActivation
-from keras_pamunet.data import Augment, Folder, Phantom, Resized, open_splits
+from keras_pamunet.data import Augment, Folder, Resized, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.predictor import fit_image, predict_flips, segment
+from keras_pamunet.inference.predictor import segment
 from keras_pamunet.models import load_model
-from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from tests.helpers import EAGER, PAPER, SMALL, write_lits
 
@@ -215,124 +208,6 @@ def model():
     return PAMUNet((32, 32, 3), expansion=1)
 
 
-def test_evaluate(folder, tmp_path, model):
-    source = Resized(Folder(folder), (32, 32))
-    source.names = [f"volume-0/{name}" for name in source.names]  # As slices have.
-    result = evaluate(
-        model,
-        source,
-        tmp_path,
-        batch_size=5,
-        pictures=3,
-        progress=False,
-        flips=False,
-    )
-    assert [row["name"] for row in result["images"]] == source.names
-    for index, row in enumerate(result["images"]):
-        image, truth = source[index]
-        found = np.asarray(model(image[np.newaxis]))[0, ..., 0] > 0.5
-        dice = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
-        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
-    (row,) = result["summary"]["classes"]
-    assert row["class"] == 1 and row["n_with_truth"] == 12
-    assert row["dice"] == pytest.approx(result["summary"]["dice"])
-    scores = [row["dice"] for row in result["images"]]
-    np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
-    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    worst = source.names[int(np.argmin(scores))].replace("/", "_")
-    assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
-    own = tmp_path / "pictures" / "2024_trip.png"
-    own.touch()
-    (tmp_path / "pictures" / f"1000_{worst}.png").touch()
-    evaluate(model, source, tmp_path, pictures=1, progress=False)
-    assert own.exists() and len(list(own.parent.iterdir())) == 2
-    own.unlink()
-    evaluate(model, source, tmp_path, pictures=3, progress=False, flips=False)
-    panels = np.asarray(Image.open(tmp_path / "pictures" / pictures[0]))
-    assert panels.shape == (320 + 22, 3 * (320 + 4) + 14, 3)
-
-
-def test_flips(folder, model):
-    """The mean over the mirror images does not change with them."""
-    source = Resized(Folder(folder), (32, 32))
-    image, _ = source[0]
-    images = image[np.newaxis]
-    expected = np.mean(
-        [np.asarray(model(images))]
-        + [np.flip(model(np.flip(images, a)), a) for a in (1, 2, (1, 2))],
-        axis=0,
-    )
-    ours = predict_flips(model, images)
-    np.testing.assert_allclose(ours, expected, rtol=1e-4)
-    mirrored = predict_flips(model, images[:, :, ::-1])
-    np.testing.assert_allclose(mirrored[:, :, ::-1], ours, rtol=1e-4)
-    mask = segment(model, image).mask
-    np.testing.assert_array_equal(mask, ours[0, ..., 0] > 0.5)
-    assert (mask != segment(model, image, flips=False).mask).any()
-    # The mask as its own truth.
-    source._pairs[0] = image, mask
-    result = evaluate(model, source, progress=False)
-    assert result["flips"] and result["images"][0]["dice"] == 1
-
-
-def test_evaluate_full_size(folder, tmp_path, model):
-    source = Folder(folder)
-    result = evaluate(model, source, tmp_path, full_size=True, progress=False)
-    for (image, truth), row in zip(source, result["images"]):
-        found = segment(model, image).mask
-        assert found.shape == truth.shape and truth.shape[0] in (39, 40)
-        dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
-        np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
-    assert len(list((tmp_path / "pictures").iterdir())) == 8
-
-
-def test_evaluate_holds_no_masks(tmp_path, model, monkeypatch):
-    """Those of a large set, at full size, would not fit in memory."""
-    side = 1000
-    labels = np.eye(side, dtype="uint8")
-
-    class Large(Phantom):
-        def read(self, index):
-            super().read(index)  # Which knows how many there are.
-            return np.zeros((side, side, 3), "uint8"), labels
-
-    def peak(count):
-        tracemalloc.start()
-        evaluate(
-            model,
-            Large(count),
-            tmp_path,
-            full_size=True,
-            pictures=1,
-            progress=False,
-        )
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
-
-    monkeypatch.setattr(
-        "keras_pamunet.evaluation.segment",
-        lambda *_, **__: SimpleNamespace(mask=labels),
-    )
-    peak(1)
-    assert peak(12) - peak(2) < 5 * side**2
-
-
-def test_evaluate_other_channels(folder, model):
-    source = Resized(Folder(folder, channels=1), (32, 32))
-    with pytest.raises(ValueError, match="3 channels.*Received: 1 channels"):
-        evaluate(model, source, progress=False)
-
-
-def test_evaluate_deep_images(model):
-    class Deep(Phantom):
-        def read(self, index):
-            return 16 * super().read(index)[0].astype("uint16"), None
-
-    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to"):
-        evaluate(model, Deep(1), full_size=True, progress=False)
-
-
 def test_attention_map(rng, model, monkeypatch):
     images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
     maps = attention_map(model, images, level=1)
@@ -395,162 +270,6 @@ def test_load_errors(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="a network of .*Received: a Sequential"):
         load_model(path)
-
-
-def test_predict_image_errors(model):
-    with pytest.raises(ValueError, match=r"\(height, width, 3\).*\(8, 8, 5\)"):
-        segment(model, np.zeros((8, 8, 5)))
-    with pytest.raises(ValueError, match="NaN"):
-        segment(model, np.full((8, 8, 3), np.nan))
-    with pytest.raises(ValueError, match="8 bits.*Received: uint16 values up to 4095"):
-        segment(model, np.full((8, 8, 3), 4095, "uint16"))
-
-
-@pytest.mark.parametrize("channels", [1, 2, 4])
-def test_other_channels(rng, model, channels):
-    """Grey and opacity are fitted to RGB, with a word."""
-    image = rng.integers(0, 256, (40, 30, channels), "uint8")
-    rgb = image[..., :3] if channels == 4 else image[..., :1].repeat(3, axis=-1)
-    with pytest.warns(
-        UserWarning, match=f"of {channels} channels is converted to the 3"
-    ):
-        found = segment(model, image, flips=False).mask
-    np.testing.assert_array_equal(found, segment(model, rgb, flips=False).mask)
-
-
-def test_fit_image():
-    """A model may have one fixed side."""
-    model = SimpleNamespace(input_shape=(None, None, 32, 3), input_range=(0, 255))
-    assert fit_image(model, np.zeros((40, 50, 3), "uint8")).shape == (40, 32, 3)
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
-def test_command_line(folder, tmp_path, model):
-    model.save(tmp_path / "model.keras")
-    common = ("--model", tmp_path / "model.keras", "--quiet")
-    done = run(
-        "evaluate", *common, "--data", folder, "--subset", "train", "-o", tmp_path / "a"
-    )
-    assert done.exit_code == 0, done.output
-    assert "train (10 images)" in done.output and "n_missed" in done.output
-    assert (
-        json.loads((tmp_path / "a" / "metrics.json").read_text())["subset"] == "train"
-    )
-    done = run("evaluate", *common)
-    assert done.exit_code == 1 and "Expected --data" in done.output
-    done = run("evaluate", *common, "--data", folder, "--size", 64)
-    assert done.exit_code == 1 and "images of 32 pixels" in done.output
-    (folder / "images" / "ct.nii").touch()
-    done = run("predict", folder / "images", *common, "-o", tmp_path / "b")
-    assert done.exit_code == 1 and "Received both" in done.output.replace("\n", " ")
-    image = folder / "images" / "case 00.jpg"
-    done = run("predict", image, *common, "-o", tmp_path / "b")
-    assert done.exit_code == 0 and (tmp_path / "b" / "case 00.png").exists()
-
-
-def test_command_line_training(folder, tmp_path, monkeypatch):
-    seen, signature = {}, inspect.signature(training.train)
-
-    def train(*arguments, **model_arguments):
-        bound = signature.bind(*arguments, **model_arguments).arguments
-        seen.update(bound | bound.pop("model_arguments"))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "train", train)
-    output = tmp_path / "run"
-    command = ("train", "--data", folder, "-o", output, "--attention", "none")
-    done = run(*command, "--learning-rate", 0.003)
-    assert done.exit_code == 130
-    assert "To go on:" in done.output.replace("\n", " ")
-    assert seen["output"] == output and seen["recipe"] == "default"
-    assert seen["learning_rate"] == 0.003
-    assert seen["attention"] is None
-    # Left to the weights, where some are given.
-    assert not seen.keys() & {"key_stride", "num_classes", "masks"}
-    run(*command, "--weights", "some", "--input-range", "-200", "250")
-    assert "score_activation" not in seen
-    assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
-    assert {x.value for x in ScoreActivation} == set(SCORE_ACTIVATIONS)
-    run(*command, "--score-activation", "first_order")
-    assert seen["score_activation"] == "first_order"
-
-
-def test_evaluate_each_class(tmp_path):
-    """What one class has is no part of what another lacks."""
-
-    class Liver(Phantom):
-        """Four slices: the first two with a tumour, which the model never finds."""
-
-        num_classes = 3
-
-        def read(self, index):
-            mask = np.zeros((32, 32), "uint8")
-            mask[8:24, 8:24] = 1
-            if index < 2:
-                mask[10:14, 10:14] = 2
-            return mask[..., np.newaxis].repeat(3, -1), mask
-
-    class Livers:
-        """Takes tumours for liver, and in the last slice finds one where none is."""
-
-        masks, activation, num_classes, attention = "exclusive", "softmax", 3, None
-        class_names, mirror_axes = ("liver", "tumour"), (1, 2)
-        input_shape, input_range = (None, 32, 32, 3), (0, 255)
-        own_metrics = PAMUNet.own_metrics
-
-        def predict_on_batch(self, images):
-            labels = (images[..., 0] > 0).astype(int)
-            labels[-1, :2, :2] = 2 if len(images) == 4 else 0
-            return np.eye(3, dtype="float32")[labels]
-
-    source = Resized(Liver(4), (32, 32))
-    result = evaluate(Livers(), source, tmp_path, progress=False, flips=False)
-    liver, tumour = result["summary"]["classes"]
-    assert liver["class"] == 1 and tumour["class"] == 2
-    found = 16 * 16
-    dice = np.mean([2 * (found - 16) / (2 * found - 16)] * 2 + [1, 1])
-    assert liver["dice"] == pytest.approx(dice) and liver["recall"] == 1
-    assert liver["precision"] == pytest.approx(
-        np.mean([(found - 16) / found] * 2 + [1, 1])
-    )
-    assert (liver["n_with_truth"], liver["n_missed"], liver["n_false"]) == (4, 0, 0)
-    for name in ("dice", "iou", "recall", "precision"):
-        assert tumour[name] == 0
-    assert (tumour["n_with_truth"], tumour["n_missed"], tumour["n_false"]) == (2, 2, 1)
-    summary = result["summary"]
-    assert (summary["n"], summary["n_missed"], summary["n_false"]) == (4, 2, 1)
-    rows = result["images"][3]["classes"]
-    assert [row["dice"] for row in rows] == [1, 0] and not rows[1]["truth"]
-    assert json.loads((tmp_path / "metrics.json").read_text()) == result
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("train", "--data", "nowhere"), "Not there: nowhere"),
-        (("train", "--split", "nosuch"), "nosuch_train.txt"),
-        (("train", "--recipe", "nosuch"), "nosuch"),
-        (("train", "-o", "file/run"), "file"),
-        (("train", "-o", "full"), "holds other files"),
-        (("train", "-o", "preset"), "config.json is not of a run"),
-        (("train", "--learning-rate", "0"), "learning_rate=0.0"),
-        (("evaluate", "--model", "nosuch"), "'nosuch'"),
-        (("predict", __file__, "--model", "nosuch"), "name of a preset"),
-    ],
-)
-def test_command_line_errors(tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "notes.txt").touch()
-    (tmp_path / "preset").mkdir()
-    (tmp_path / "preset" / "config.json").write_text("{}")
-    done = run(*arguments)
-    assert done.exit_code in (1, 2), done.output
-    assert message in done.output.replace("\n", " ")
 
 
 def test_deep_images_need_a_range(folder, tmp_path):
