@@ -14,8 +14,6 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from keras_pamunet import PAMUNet, history, training
-from keras_pamunet.analysis.attention_maps import attention_map
-from keras_pamunet.backend import run_once
 from keras_pamunet.data import Augment, Folder, Resized, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference.images import predict_images
@@ -200,76 +198,6 @@ def test_what_is_said(folder, tmp_path, capsys):
     rows = history.read_history(tmp_path / "run")
     assert [row["val_dice"] for row in rows] == pytest.approx(seen)
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]
-
-
-@pytest.fixture(scope="module")
-def model():
-    keras.utils.set_random_seed(0)
-    return PAMUNet((32, 32, 3), expansion=1)
-
-
-def test_attention_map(rng, model, monkeypatch):
-    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
-    maps = attention_map(model, images, level=1)
-    gate = model.get_layer("attention_1")
-    skip, up = run_once(keras.Model(model.input, gate.input), images)
-    _, scores = gate(skip, up, return_attention_scores=True)
-    expected = np.asarray(scores).mean(axis=1).reshape(2, 8, 8)
-    np.testing.assert_allclose(maps, expected, rtol=1e-5)
-    scores_of, parts = type(gate).scores, []
-
-    def some_scores(*arguments):
-        parts.append(scores_of(*arguments))
-        return parts[-1]
-
-    monkeypatch.setattr(type(gate), "scores", some_scores)
-    monkeypatch.setattr("keras_pamunet.analysis.attention_maps.MAX_SCORES", 300)
-    np.testing.assert_allclose(attention_map(model, images, 1), expected, rtol=1e-5)
-    assert max(np.size(part) for part in parts) == 4 * 64  # Not a row of queries.
-    with pytest.raises(ValueError, match="'attention_4'. Its gates are: attention_3"):
-        attention_map(model, images, level=4)
-
-
-def test_predict(folder, tmp_path, model):
-    (folder / "images" / "case 05.png").write_text("no image")
-    with pytest.raises(ValueError, match="1 of 12 images.*\n.*case 05"):
-        predict_images(model, folder / "images", tmp_path / "masks", progress=False)
-    assert len(list((tmp_path / "masks").glob("case ??.png"))) == 11
-    image, _ = Folder(folder)[1]
-    mask = np.asarray(Image.open(tmp_path / "masks" / "case 01.png"))
-    np.testing.assert_array_equal(mask, 255 * segment(model, image).mask)
-    assert mask.shape == (39, 40)
-    with Image.open(tmp_path / "masks" / "overlays" / "case 01.png") as overlay:
-        assert overlay.size == (40, 39)
-
-
-def test_predict_keeps_images(folder, tmp_path, model):
-    images = folder / "images"
-    before = {path: path.read_bytes() for path in images.iterdir()}
-    with pytest.raises(ValueError, match="another folder"):
-        predict_images(model, images, images, progress=False)
-    assert {path: path.read_bytes() for path in images.iterdir()} == before
-    (images / "case 00.png").write_bytes(before[images / "case 01.png"])
-    with pytest.raises(ValueError, match="case 00.jpg and case 00.png"):
-        predict_images(model, images, tmp_path / "masks", progress=False)
-    (images / "case 00.png").unlink()
-    with pytest.raises(ValueError, match="Expected a folder for the masks of 12"):
-        predict_images(model, images, images / "case 01.png", progress=False)
-
-
-def test_load_errors(tmp_path):
-    path = tmp_path / "model.keras"
-    path.write_text("no model")
-    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
-        load_model(path)
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(path)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"build_config", b"build_konfig"))
-    with pytest.raises(ValueError, match="Cannot load .*model.keras; it may be dam"):
-        load_model(path)
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="a network of .*Received: a Sequential"):
-        load_model(path)
 
 
 def test_deep_images_need_a_range(folder, tmp_path):
