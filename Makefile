@@ -9,7 +9,7 @@ demo: .venv/demo
 
 # These tests compute nothing, or little, on a back end: once is enough for them. Under JAX
 # most of the time is that of compiling.
-ONCE := tests/data tests/fuzz tests/test_cli.py tests/test_files.py \
+ONCE := tests/data tests/fuzz tests/test_cli.py tests/test_docs.py tests/test_files.py tests/test_targets.py tests/test_cases.py \
 	tests/inference/test_predictions.py tests/test_run_folder.py tests/test_surface.py
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -q
