@@ -19,6 +19,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # The short form of the benchmarks. DATA=folder adds that of reading the folder,
 # KERAS_PAMUNET_DATA=folder that of preparing a volume in it.

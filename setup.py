@@ -39,6 +39,7 @@ EXTRAS["dev"] = [
     "dill>=0.4",
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "mypy>=2.4",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.12",

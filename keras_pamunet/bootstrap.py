@@ -40,24 +40,23 @@ def mean_interval(
     """
     from scipy import stats  # Takes a second to import.
 
-    values = np.asarray(values, float)
-    if not np.isfinite(values).all():
-        raise ValueError(f"Expected finite values. Received: {values.tolist()}")
-    if groups is None:
-        groups = range(len(values))
-    if len(groups) != len(values):
+    numbers = np.asarray(values, float)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"Expected finite values. Received: {numbers.tolist()}")
+    drawn = range(len(numbers)) if groups is None else groups
+    if len(drawn) != len(numbers):
         raise ValueError(
-            f"Expected a group for each of {len(values)} values. Received: "
-            f"{len(groups)} groups"
+            f"Expected a group for each of {len(numbers)} values. Received: "
+            f"{len(drawn)} groups"
         )
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    _, index = np.unique(np.asarray(drawn), return_inverse=True)
     counts = np.bincount(index).astype(float)
-    sums = np.bincount(index, weights=values)
+    sums = np.bincount(index, weights=numbers)
     if len(counts) < 2:
         return None
     means = sums / counts
     if np.ptp(means) < 1e-9:  # Whatever is drawn has this mean.
-        return [float(values.mean())] * 2
+        return [float(numbers.mean())] * 2
     result = stats.bootstrap(
         (sums, counts),
         _mean,

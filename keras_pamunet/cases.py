@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.surface import assd, hd95, nsd, summary
 
 SCORES = ("dice", "iou", "recall", "precision")
@@ -31,11 +32,12 @@ class CaseScores:
     >>> cases.rows
     """
 
-    def __init__(self, source: Any, class_names: Sequence[str]):
+    def __init__(self, source: Pairs, class_names: Sequence[str]):
         self.source = source
         self.class_names = class_names
         self.rows: list[dict[str, Any]] = []
-        self._missing = Counter(source.groups)
+        self._groups = source.groups or []
+        self._missing = Counter(self._groups)
         self._masks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         self._added = 0
 
@@ -46,7 +48,7 @@ class CaseScores:
             truth: where each class is, `(rows, columns, classes)` of 0 and 1.
             found: where it was found, of the same shape.
         """
-        group = self.source.groups[self._added]
+        group = self._groups[self._added]
         self._added += 1
         masks = self._masks.setdefault(group, [])
         self._shape = truth.shape
@@ -89,7 +91,7 @@ class CaseScores:
 def _of_class(truth, found, spacing):
     both = np.count_nonzero(truth & found)
     sizes = np.count_nonzero(truth), np.count_nonzero(found)
-    row: dict[str, Any] = {
+    row = {
         "truth": bool(sizes[0]),
         "found": bool(sizes[1]),
         "dice": _ratio(2 * both, sum(sizes)),

@@ -1,12 +1,12 @@
 """Scores a model on images with masks: numbers per image, a summary, pictures."""
 
 import itertools
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
-import keras
 import numpy as np
 from keras import ops
 
@@ -14,6 +14,7 @@ from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.cases import CaseScores
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.pipeline import pipeline
 from keras_pamunet.data.resized import Resized
 from keras_pamunet.data.value_range import check_range
@@ -26,6 +27,7 @@ from keras_pamunet.inference.predictor import (
     resize_labels,
     segment,
 )
+from keras_pamunet.models import Segmenter
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_kind
@@ -41,8 +43,8 @@ SCORES = ("dice", "iou", "recall", "precision")
 
 
 def evaluate(
-    model: keras.Model,
-    source: Any,
+    model: Segmenter | PredictedMasks,
+    source: Pairs,
     output: str | Path | None = None,
     *,
     full_size: bool = False,
@@ -93,12 +95,12 @@ def evaluate(
         FloatingPointError: if the model's probabilities are NaN.
     """
     is_files = isinstance(model, PredictedMasks)
-    if not is_files and source.channels != model.input_shape[-1]:
-        raise ValueError(
-            f"Expected images of {model.input_shape[-1]} channels, as the model takes. "
-            f"Received: {source.channels} channels"
-        )
-    if not is_files:
+    if not isinstance(model, PredictedMasks):
+        if source.channels != model.input_shape[-1]:
+            raise ValueError(
+                f"Expected images of {model.input_shape[-1]} channels, as the model "
+                f"takes. Received: {source.channels} channels"
+            )
         check_kind(model, source)
     scorers = model.own_metrics()
     config = {**scorers[0].get_config(), "reduction": "pooled"}
@@ -148,8 +150,12 @@ def evaluate(
         _class_row([row["classes"][index] for row in rows], names)
         for index in range(len(channels))
     ]
-    flips = None if is_files else flips
-    result = {"subset": subset, "flips": flips, "summary": summary, "images": rows}
+    result = {
+        "subset": subset,
+        "flips": None if is_files else flips,
+        "summary": summary,
+        "images": rows,
+    }
     if cases:
         summary["cases"] = cases.summary()
         result["cases"] = cases.rows
@@ -161,13 +167,13 @@ def evaluate(
         worst_first = np.argsort([row["dice"] for row in rows], kind="stable")
         picks = np.linspace(0, len(rows) - 1, min(pictures, len(rows))).astype(int)
         chosen = [worst_first[rank] for rank in picks]
-        attention = itertools.repeat(None)
+        attention: Iterable[np.ndarray | None] = itertools.repeat(None)
         if model.attention is not None:
             images = (fit_image(model, source[index][0]) for index in chosen)
             attention = attention_maps(model, images)
         for rank, index, seen in zip(picks, chosen, attention):
             image, truth = getattr(source, "source", source)[index]  # In full size.
-            found = cv2.imdecode(pngs[index], cv2.IMREAD_UNCHANGED)
+            found = np.asarray(cv2.imdecode(pngs[index], cv2.IMREAD_UNCHANGED))
             picture = comparison(
                 to_rgb(image, model.input_range),
                 truth,

@@ -118,8 +118,8 @@ def attention_sheet(
         features = maps["before"], maps["after"]
         rows.append([(f"gate at 1/{2 ** (level + 1)}", marked)])
         for name, values in maps.items():
-            scale = features if name in ("before", "after") else [values]
-            scale = np.array([[x.min(), x.max()] for x in scale])
+            shared = features if name in ("before", "after") else [values]
+            scale = np.array([[x.min(), x.max()] for x in shared])
             title = f"{name} {values.min():.3g} to {values.max():.3g}"
             rows[-1].append((title, _heat(values, scale, panel.shape)))
     return _sheet(rows, ATTENTION_NOTE)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def to_plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
-def plain(settings: dict[str, Any]) -> dict[str, Any]:
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they will be read again: paths as text, tuples as lists."""
     return json.loads(json.dumps(settings, default=to_plain))
 
@@ -118,7 +118,7 @@ def is_split(split: Any) -> bool:
     )
 
 
-def check_regular(path: Path) -> None:
+def check_regular(path: str | Path) -> None:
     """Makes sure that a path is a file: reading a pipe would wait for ever.
 
     Raises:

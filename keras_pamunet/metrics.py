@@ -221,3 +221,20 @@ class Precision(MaskMetric):
 
     def ratio(self, both, only_true, only_pred):
         return both, both + only_pred
+
+
+def fitting(activation: str, num_classes: int) -> list[MaskMetric]:
+    """New metrics that fit a network's output: Dice, IoU, recall and precision.
+
+    Of classes that exclude each other they leave out the first, the background.
+
+    Args:
+        activation: the output's, `"sigmoid"` or, of classes that exclude each other,
+            `"softmax"`.
+        num_classes: channels of the output.
+    """
+    kinds = (Dice, IoU, Recall, Precision)
+    if activation == "sigmoid":
+        return [kind() for kind in kinds]
+    objects = list(range(1, num_classes))
+    return [kind(threshold=None, target_class_ids=objects) for kind in kinds]

@@ -100,18 +100,17 @@ def check_weights(file: bytes | str | Path) -> dict[str, Counter]:
             in other files, compressed or virtual data, claims more numbers than it
             holds, or has weights that are NaN or infinite.
     """
-    named = isinstance(file, str | Path)
-    prefix = f"Cannot load {file}: " if named else ""
-    if named:
+    content: io.BytesIO | str | Path
+    if isinstance(file, str | Path):
         check_regular(file)
-        size = Path(file).stat().st_size
+        prefix, size = f"Cannot load {file}: ", Path(file).stat().st_size
+        content = file
     else:
-        size = len(file)
-        file = io.BytesIO(file)
+        prefix, size, content = "", len(file), io.BytesIO(file)
     shapes = defaultdict(Counter)
     claimed = 0
     try:
-        with h5py.File(file, "r") as root:
+        with h5py.File(content, "r") as root:
             datasets = list(_datasets(root))
             for name, dataset in datasets:
                 claimed += _check_dataset(name, dataset)

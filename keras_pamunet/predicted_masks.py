@@ -6,7 +6,7 @@ from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
 from keras_pamunet.drawing import own_range
-from keras_pamunet.models import Segmenter
+from keras_pamunet.metrics import MaskMetric, fitting
 from keras_pamunet.targets import default_names
 
 
@@ -30,7 +30,6 @@ class PredictedMasks:
 
     attention = None
     masks = "exclusive"
-    own_metrics = Segmenter.own_metrics
 
     def __init__(self, root: str | Path, source: Pairs, others: bool = False):
         root = Path(root)
@@ -55,6 +54,10 @@ class PredictedMasks:
             )
 
         self.input_range = own_range(source[0][0])  # To show the images in.
+
+    def own_metrics(self) -> list[MaskMetric]:
+        """As a `Segmenter` has them."""
+        return fitting(self.activation, self.num_classes)
 
     def read(self, name: str, size: tuple[int, int]) -> np.ndarray:
         """Reads a mask.

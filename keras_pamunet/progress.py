@@ -1,7 +1,7 @@
 """Progress bars."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
 import rich.progress
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 def track(
     items: Iterable[T], title: str, total: int | None = None, shown: bool = True
-) -> Iterator[T]:
+) -> Iterable[T]:
     """Passes items on, and shows on a terminal how many have passed.
 
     In a log file a bar would leave a blank line.

@@ -1,9 +1,9 @@
 """Chooses the pairs that models are scored on."""
 
 import warnings
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from keras_pamunet import hub
 from keras_pamunet.data import MaskFolder, open_source, open_splits
@@ -11,6 +11,7 @@ from keras_pamunet.data.image_file import is_image
 from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.windows import takes_hu
 from keras_pamunet.files import is_split
+from keras_pamunet.inference.predictor import Predictor
 from keras_pamunet.run_folder import read_config, run_of
 from keras_pamunet.targets import label_count
 
@@ -18,7 +19,7 @@ ALL = "all"
 
 
 def open_pairs(
-    models: dict[str, Any],
+    models: Mapping[str, Predictor],
     data: str | Path | None = None,
     split: str | Path | None = None,
     subset: str | None = None,
@@ -54,10 +55,11 @@ def open_pairs(
     """
     runs = {path: _read_run(path) for path in models}
     own = next((run for run in runs.values() if _is_of(run, data)), None)
-    if data is None and own is None:
-        hint = f" No run folder: {', '.join(models)}" if models else ""
-        raise ValueError(f"Expected --data to score on.{hint}")
-    data = own["settings"]["data"] if data is None else data
+    if data is None:
+        if own is None:
+            hint = f" No run folder: {', '.join(models)}" if models else ""
+            raise ValueError(f"Expected --data to score on.{hint}")
+        data = own["settings"]["data"]
     if subset is None:
         subset = ALL if own is None and split is None else "test"
     sources = _open_sources(list(models.values()), data, num_classes)
@@ -79,7 +81,7 @@ def open_pairs(
     return subset, [source.select(names) for source in sources]
 
 
-def check_kind(model: Any, source: Any) -> None:
+def check_kind(model: Predictor, source: Pairs) -> None:
     """Makes sure that a model of pictures gets no CT in HU.
 
     Raises:

@@ -1,7 +1,6 @@
 """Draws pairs of a data set, and what a model's attention does to an image."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -9,12 +8,13 @@ import numpy as np
 from keras_pamunet.analysis.attention_maps import gate_maps
 from keras_pamunet.data.augment import Augment
 from keras_pamunet.data.image_file import read_image
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.drawing import check_suffix, own_range, to_rgb, write_picture
 from keras_pamunet.figures import attention_sheet, contact_sheet
 from keras_pamunet.inference.predictor import fit_image
 
 
-def show(source: Any, output: str | Path, count: int = 8, seed: int = 0) -> None:
+def show(source: Pairs, output: str | Path, count: int = 8, seed: int = 0) -> None:
     """Writes a contact sheet: image | mask | overlay, and the same augmented.
 
     Args:

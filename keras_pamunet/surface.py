@@ -34,18 +34,18 @@ def surface_distances(
             f"Expected masks of one shape. Received: {truth.shape} and "
             f"{prediction.shape}"
         )
-    spacing = np.asarray(spacing, float)
-    if spacing.shape != (truth.ndim,) or not ((spacing > 0) & (spacing < np.inf)).all():
+    mm = np.asarray(spacing, float)
+    if mm.shape != (truth.ndim,) or not ((mm > 0) & (mm < np.inf)).all():
         raise ValueError(
             f"Expected a spacing above 0 mm for each of {truth.ndim} axes. Received: "
-            f"{spacing.tolist()}"
+            f"{mm.tolist()}"
         )
     # Nothing outside the box of both masks matters, and it is most of a CT.
     box = next(iter(ndimage.find_objects((truth | prediction).astype("uint8"))), ...)
-    surfaces = [
+    one, other = (
         mask[box] ^ ndimage.binary_erosion(mask[box]) for mask in (truth, prediction)
-    ]
-    return _distances(*surfaces, spacing), _distances(*surfaces[::-1], spacing)
+    )
+    return _distances(one, other, mm), _distances(other, one, mm)
 
 
 def hd95(truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> float:
@@ -103,14 +103,14 @@ def summary(scores: Sequence[float]) -> dict[str, float | int | None]:
     Raises:
         ValueError: if a score is NaN.
     """
-    scores = np.asarray(scores, float)
-    if np.isnan(scores).any():
-        raise ValueError(f"Expected distances. Received: {scores.tolist()}")
-    found = scores[np.isfinite(scores)]
+    mm = np.asarray(scores, float)
+    if np.isnan(mm).any():
+        raise ValueError(f"Expected distances. Received: {mm.tolist()}")
+    found = mm[np.isfinite(mm)]
     return {
         "mean": float(found.mean()) if found.size else None,
-        "n": scores.size,
-        "n_missed": scores.size - found.size,
+        "n": mm.size,
+        "n_missed": mm.size - found.size,
     }
 
 

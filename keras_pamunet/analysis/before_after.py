@@ -1,22 +1,24 @@
 """The picture of what training has changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_pamunet.data.resized import Resized
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import before_after
-from keras_pamunet.inference.predictor import predict_batch, resize_labels
+from keras_pamunet.inference.predictor import Predictor, predict_batch, resize_labels
 from keras_pamunet.targets import to_labels
 
 IMAGES = 4
 
 
 def write_before_after(
-    models: dict[str, Any],
+    models: Mapping[str, Predictor],
     results: dict[str, dict[str, Any]],
-    source: Any,
+    source: Resized,
     path: str | Path,
     flips: bool = True,
 ) -> None:

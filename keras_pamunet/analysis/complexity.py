@@ -183,7 +183,7 @@ def _(
 
 @macs.register
 def _(layer: layers.Attention, inputs, **_) -> int:  # And its additive kind.
-    query, value, *_ = (tensor.shape[1:] for tensor in inputs)
+    query, value = (tensor.shape[1:] for tensor in inputs[:2])
     return query[0] * value[0] * (query[1] + value[1])
 
 

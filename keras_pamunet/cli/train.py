@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -126,7 +126,9 @@ def train(
         "masks": masks_of(overlapping),
         "class_names": class_names and class_names.split(","),
     }
-    given = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in options.items() if value is not None
+    }
     if attention is not None:
         given["attention"] = None if attention is Attention.none else attention.value
     folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")

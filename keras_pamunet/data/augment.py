@@ -57,7 +57,8 @@ class Augment:
         Raises:
             ValueError: for other shapes, or more than 32,767 pixels in a row.
         """
-        warp = self._warp(*mask.shape, rng)
+        height, width = mask.shape
+        warp = self._warp(height, width, rng)
         dtype, channels = image.dtype, image.shape[2]
         image = _apply(image, warp, cv2.INTER_LINEAR)
         mask = _apply(mask[..., np.newaxis], warp, cv2.INTER_NEAREST)[..., 0]

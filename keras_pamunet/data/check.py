@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_pamunet.data.pairs import printable, some
+from keras_pamunet.data.pairs import Pairs, printable, some
 from keras_pamunet.data.value_range import check_range
 from keras_pamunet.progress import track
 from keras_pamunet.targets import check_labels
@@ -22,7 +22,7 @@ MAX_DISTANCE = 16
 
 
 def check(
-    sources: Iterable[Any],
+    sources: Iterable[Pairs],
     progress: bool = True,
     input_range: tuple[float, float] | None = None,
 ) -> None:
@@ -53,7 +53,7 @@ def check(
 
 
 def examine(
-    sources: Iterable[Any],
+    sources: Iterable[Pairs],
     progress: bool = True,
     input_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Pairs:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.read(index)
 
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image `(height, width, channels)` and labels `(height, width)` of a pair."""
+        raise NotImplementedError
+
     def spacing(self, group: str) -> tuple[float, float, float] | None:
         """mm from slice to slice, row to row and column to column of a group.
 
@@ -50,14 +54,16 @@ class Pairs:
         names = list(names)
         known = {to_nfc(name): name for name in self.names}
         known |= {name: name for name in self.names}
-        found = [known.get(name) or known.get(to_nfc(name)) for name in names]
-        unknown = [name for name, own in zip(names, found) if own is None]
+        unknown = [name for name in names if not {name, to_nfc(name)} & known.keys()]
         if unknown:
             raise ValueError(
                 f"Expected names of pairs, like {some(self.names, 2)}. Not there: "
                 f"{some(unknown)}"
             )
-        selected.names = found
+        selected.names = [known.get(name) or known[to_nfc(name)] for name in names]
+        if self.groups is not None:
+            group = dict(zip(self.names, self.groups))
+            selected.groups = [group[name] for name in selected.names]
         return selected
 
 

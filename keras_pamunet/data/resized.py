@@ -1,15 +1,16 @@
-from typing import Any
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 
 from keras_pamunet.data.opencv import DTYPES, apply_opencv
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.targets import check_labels
 
 CACHE_BYTES = 2**32
 
 
-class Resized:
+class Resized(Pairs):
     """A source's pairs in another size, kept in memory once read.
 
     Args:
@@ -26,10 +27,11 @@ class Resized:
     """
 
     def __init__(
-        self, source: Any, size: tuple[int, int], cache_bytes: int = CACHE_BYTES
+        self, source: Pairs, size: tuple[int, int], cache_bytes: int = CACHE_BYTES
     ):
         self.source = source
-        self.size = tuple(size)
+        height, width = size
+        self.size = height, width
         self.names = source.names
         self.groups = source.groups
         self.in_hu = source.in_hu
@@ -40,13 +42,13 @@ class Resized:
         self._pairs = {}
         self._bytes = 0
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def spacing(self, group: str) -> None:
         """None: what is resized has lost its own."""
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def subset(self, names: Iterable[str]) -> "Resized":
+        return Resized(self.source.subset(names), self.size, self.cache_bytes)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs.get(index)
         if pair is None:
             image, mask = self.source[index]

@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from keras_pamunet.data.pairs import some
+from keras_pamunet.data.pairs import Pairs, some
 from keras_pamunet.data.source import open_source
 from keras_pamunet.files import check_regular, is_split, read_json, write_json
 
@@ -23,7 +22,7 @@ def open_splits(
     split: str | Path | None = None,
     num_classes: int = 1,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, Pairs]:
     """Opens a data set, divided into its subsets.
 
     A split that names no validation pairs gets a tenth of its training pairs for
@@ -148,7 +147,7 @@ def k_fold_split(
     ]
 
 
-def groups_of(source: Any) -> list[str]:
+def groups_of(source: Pairs) -> list[str]:
     """The group of each pair that a drawn split must not divide.
 
     That is the source's own, or the pair's name, one for the known near-duplicates of

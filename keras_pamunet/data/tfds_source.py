@@ -58,14 +58,9 @@ class TfdsSource(Pairs):
         self._index = {name: index for index, name in enumerate(names)}
         if len(self._index) < len(names):
             raise ValueError(f"Expected pairs of different names in {name}.")
-        self._volumes = volumes
         self.names = sorted(names)
-
-    @property
-    def groups(self) -> list[str] | None:
-        if self._volumes is None:
-            return None
-        return [self._volumes[self._index[name]] for name in self.names]
+        if volumes is not None:
+            self.groups = [volumes[self._index[name]] for name in self.names]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one pair.

@@ -16,8 +16,9 @@ def check_range(image: np.ndarray, input_range: tuple[float, float]) -> None:
             takes values of 0 to 1 and the image has larger or negative ones; or if it
             takes negative values, such as HU, and the image has 8 bits.
     """
-    input_range = tuple(input_range)
-    if input_range[0] < 0 and image.dtype == "uint8":
+    low, high = input_range
+    input_range = low, high  # A tuple, to be compared.
+    if low < 0 and image.dtype == "uint8":
         raise ValueError(
             f"Expected values such as HU, as the model was made for {input_range=}. "
             "Received: an image of 8 bits. For a model of such images train with "

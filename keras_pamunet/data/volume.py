@@ -202,11 +202,11 @@ class Volume:
         Raises:
             ValueError: if the spacing is not positive, or as `slice` does.
         """
-        spacing = np.broadcast_to(np.asarray(spacing, float), 3)
-        if not (np.isfinite(spacing) & (spacing > 0)).all():
-            raise ValueError(f"Expected a spacing above 0 mm. Received: {spacing}")
+        mm = np.broadcast_to(np.asarray(spacing, float), 3)
+        if not (np.isfinite(mm) & (mm > 0)).all():
+            raise ValueError(f"Expected a spacing above 0 mm. Received: {mm}")
         voxels = np.stack([self.slice(z) for z in range(len(self))]).T
-        scale = spacing / self.spacing
+        scale = mm / self.spacing
         shape = np.maximum(np.rint(self.shape / scale), 1).astype(int)
         # The outer faces of the first voxels coincide, not their centres.
         affine = self.affine @ from_matvec(np.diag(scale), (scale - 1) / 2)

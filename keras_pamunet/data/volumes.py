@@ -76,10 +76,7 @@ class Volumes(Pairs):
         self.names = [
             f"{case}/{z:04}" for case, length in lengths.items() for z in range(length)
         ]
-
-    @property
-    def groups(self) -> list[str]:
-        return [name.rpartition("/")[0] for name in self.names]
+        self.groups = [name.rpartition("/")[0] for name in self.names]
 
     def spacing(self, group: str) -> tuple[float, float, float]:
         return Volume(self._files[group][0]).spacing[::-1]

@@ -1,15 +1,15 @@
 """The Hounsfield scale, and the part of it that a network looks at."""
 
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from keras_pamunet.data.nifti import UnfitVolume
+from keras_pamunet.data.volume import Volume
 
 # Lowest and highest HU. The liver, bright with contrast agent in LiTS, as most work on
 # that set shows it; the others from the level and width radiologists use.
-WINDOWS = {
+WINDOWS: dict[str, tuple[float, float]] = {
     "liver": (-200, 250),
     "soft_tissue": (-160, 240),
     "lung": (-1350, 150),
@@ -32,11 +32,10 @@ def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
     Raises:
         ValueError: if there is no such window, or lowest is not below highest.
     """
-    limits = WINDOWS.get(window) if isinstance(window, str) else window
-    with suppress(TypeError, ValueError):
-        low, high = (float(limit) for limit in limits)
-        if -np.inf < low < high < np.inf:
-            return tuple(limits)
+    with suppress(KeyError, TypeError, ValueError):
+        low, high = WINDOWS[window] if isinstance(window, str) else window
+        if -np.inf < float(low) < float(high) < np.inf:
+            return low, high
     raise ValueError(
         f"Expected a window, {', '.join(WINDOWS)}, or (lowest, highest) HU. "
         f"Received: {window!r}"
@@ -53,7 +52,7 @@ def to_int16(hu: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(hu), -(2**15), 2**15 - 1).astype("int16")
 
 
-def check_hu(volume: Any) -> None:
+def check_hu(volume: Volume) -> None:
     """Makes sure that a volume may be a CT in HU.
 
     Looks at some slices, and at all if nothing in those lies below 0.

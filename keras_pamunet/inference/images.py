@@ -95,7 +95,7 @@ def predict_images(
     predictions = Predictions(folder, model, settings)
     kinds = [OVERLAYS] * overlay + [PROBABILITIES] * probabilities
     if class_masks:
-        kinds += [Path(CLASSES, name) for name in model.class_names]
+        kinds += [f"{CLASSES}/{name}" for name in model.class_names]
     extras = {
         mask: [folder / kind / mask.relative_to(folder) for kind in kinds]
         for mask in masks
@@ -211,5 +211,5 @@ def _predict(model, items, count, batch_size, flips) -> Iterator[tuple[Any, Any]
         size = max(min(batch_size, MAX_BATCH_PIXELS // (shape[0] * shape[1])), 1)
         while batch := list(itertools.islice(same, size)):
             tags, images = zip(*batch)
-            images = np.stack([*images, *[images[-1]] * (size - len(images))])
-            yield from zip(tags, predict_batch(model, images, flips))
+            filled = np.stack([*images, *[images[-1]] * (size - len(images))])
+            yield from zip(tags, predict_batch(model, filled, flips))

@@ -1,5 +1,3 @@
-from typing import Any
-
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
@@ -26,13 +24,13 @@ class ObjectFinder:
     >>> finder.objects()
     """
 
-    def __init__(self, min_size: int = 0):
+    def __init__(self, min_size: float = 0):
         self.min_size = min_size
         self._parts = []  # Of each slice a table with a row for each part.
         self._starts = [0]  # Number of the first part of each slice.
         self._links = [np.empty((0, 2), int)]
-        self._last = None
-        self._groups = None
+        self._last: tuple[np.ndarray, np.ndarray, int] | None = None
+        self._groups: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Adds the next slice.
@@ -96,7 +94,7 @@ class ObjectFinder:
         small = sizes[groups[first:end]] < self.min_size
         return np.where(np.append(False, small)[numbers], 0, labels).astype("uint8")
 
-    def _grouped(self) -> tuple[Any, Any]:
+    def _grouped(self) -> tuple[np.ndarray, np.ndarray]:
         """The object of each part, and the size of each object."""
         if self._groups is None:
             count = self._starts[-1]

@@ -119,11 +119,12 @@ class OnnxModel:
             if not set(self.mirror_axes) <= {1, 2}:
                 raise ValueError(f"mirror_axes={self.mirror_axes!r}")
             (self._input,) = self._session.get_inputs()
-            self.input_shape = tuple(
+            batch, height, width, channels = (
                 side if isinstance(side, int) else None for side in self._input.shape
             )
-            if len(self.input_shape) != 4 or self.input_shape[3] is None:
-                raise ValueError(f"input_shape={self.input_shape}")
+            if channels is None:
+                raise ValueError(f"input_shape={self._input.shape}")
+            self.input_shape = batch, height, width, channels
         except (
             ValueError,
             TypeError,

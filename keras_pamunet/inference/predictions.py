@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_pamunet.data.pairs import some
 from keras_pamunet.files import locked, plain, read_json_object, sha256_of, write_json
+from keras_pamunet.inference.predictor import Predictor
 from keras_pamunet.inference.results import is_record, rows_of, write_csv
 
 RECORD, RESULTS = "predictions.json", "results.csv"
@@ -29,7 +30,7 @@ class Predictions:
         settings: what else the masks depend on, such as `{"flips": True}`.
     """
 
-    def __init__(self, folder: Path, model: Any, settings: Mapping[str, Any]):
+    def __init__(self, folder: Path, model: Predictor, settings: Mapping[str, Any]):
         self.folder = folder
         self.path = folder / RECORD
         self.origin = {

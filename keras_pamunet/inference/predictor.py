@@ -31,7 +31,7 @@ class Predictor(Protocol):
         fingerprint: SHA-256 of what it predicts by.
     """
 
-    input_shape: tuple[int | None, ...]
+    input_shape: tuple[int | None, int | None, int | None, int]
     num_classes: int
     masks: str
     class_names: tuple[str, ...]
@@ -223,7 +223,8 @@ def fit_image(model: Predictor, image: np.ndarray) -> np.ndarray:
 
 def input_size(model: Predictor, size: tuple[int, int]) -> tuple[int, int]:
     """`(height, width)` to resize images of `size` to, where a model's are fixed."""
-    return tuple(fixed or own for fixed, own in zip(model.input_shape[1:3], size))
+    height, width = (fixed or own for fixed, own in zip(model.input_shape[1:3], size))
+    return height, width
 
 
 def resize_probabilities(

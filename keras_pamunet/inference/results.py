@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from keras_pamunet.files import replace_text
 from keras_pamunet.inference.segmented_object import SegmentedObject
@@ -79,7 +79,7 @@ def _are_names(names, objects):
     )
 
 
-def _numbers(values):
+def _numbers(values: Any) -> TypeGuard[list[float]]:
     return isinstance(values, list) and all(
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -115,7 +115,7 @@ def rows_of(mask: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         if is_volume:
             row |= {"first_slice": first, "last_slice": last}
         rows.append(row)
-    total = {"mask": mask, "kind": "volume" if is_volume else "image"}
+    total: dict[str, Any] = {"mask": mask, "kind": "volume" if is_volume else "image"}
     total |= {"object": len(rows), **_sizes(size, pixels, record)}
     if size:
         total["mean_probability"] = round(weighted / size, 4)

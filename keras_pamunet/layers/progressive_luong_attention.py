@@ -137,7 +137,7 @@ class ProgressiveLuongAttention(keras.layers.Layer):
         """`Q K^T / sqrt(channels)`, of which f makes the attention map."""
         return scaled_dot_products(*self._query_and_key(skip, gate))
 
-    def _query_and_key(self, skip, gate):
+    def _query_and_key(self, skip, gate) -> tuple[Any, Any]:
         return _tokens(self.query(skip)), _tokens(self.key(self._pooled(gate)))
 
     def _pooled(self, gate):

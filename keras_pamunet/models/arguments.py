@@ -27,7 +27,7 @@ def to_shape(shape: Any) -> tuple[int | None, int | None, int]:
     sides = [-1 if x is not None and _plain(x) is None else x for x in sides]
     limits = (MAX_SIDE, MAX_SIDE, MAX_CHANNELS)
     if len(sides) != 3 or any(
-        not (isinstance(side, numbers.Integral) and 0 < side <= limit)
+        not (isinstance(side, numbers.Integral) and 0 < int(side) <= limit)
         and not (side is None and limit == MAX_SIDE)
         for side, limit in zip(sides, limits)
     ):
@@ -36,7 +36,8 @@ def to_shape(shape: Any) -> tuple[int | None, int | None, int]:
             f"channels), at most {limits}; height and width may be None. Received: "
             f"input_shape={shape!r}"
         )
-    return tuple(side if side is None else int(side) for side in sides)
+    height, width = (None if side is None else int(side) for side in sides[:2])
+    return height, width, int(sides[2])
 
 
 def to_integer(name: str, value: Any, largest: int) -> int:
@@ -80,7 +81,7 @@ def to_names(names: Any, count: int) -> tuple[str, ...]:
 
 def to_axes(axes: Any) -> tuple[int, ...]:
     """Axes to mirror images along: 1 is top to bottom, 2 left to right."""
-    plain = list(axes) if isinstance(axes, tuple | list) else [None]
+    plain: list[Any] = list(axes) if isinstance(axes, tuple | list) else [None]
     if any(x not in (1, 2) for x in plain) or len(set(plain)) != len(plain):
         raise ValueError(
             "Invalid value for argument `mirror_axes`. Expected some of (1, 2): 1 for "

@@ -31,7 +31,11 @@ from keras_pamunet.regularizers import AttentionVariance
 
 ATTENTIONS = ("luong", "self", "cross", "additive", None)
 # Default `score_activation` of the attentions that have query-key scores.
-DEFAULT_SCORES = {"luong": "sigmoid", "self": "softmax", "cross": "softmax"}
+DEFAULT_SCORES: dict[str | None, str] = {
+    "luong": "sigmoid",
+    "self": "softmax",
+    "cross": "softmax",
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")

@@ -229,15 +229,8 @@ class Segmenter(keras.Model):
         return super().make_train_function(force)
 
     def own_metrics(self) -> list[metrics.MaskMetric]:
-        """New metrics that fit the output: Dice, IoU, recall and precision.
-
-        Of classes that exclude each other they leave out the first, the background.
-        """
-        kinds = (metrics.Dice, metrics.IoU, metrics.Recall, metrics.Precision)
-        if self.activation == "sigmoid":
-            return [kind() for kind in kinds]
-        objects = list(range(1, self.num_classes))
-        return [kind(threshold=None, target_class_ids=objects) for kind in kinds]
+        """New metrics that fit the output, see `keras_pamunet.metrics.fitting`."""
+        return metrics.fitting(self.activation, self.num_classes)
 
     def _build_optimizer(self):
         """Makes the optimizer's variables now.

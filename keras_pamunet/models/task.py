@@ -1,6 +1,6 @@
 """What a network is for, and the two ends that follow from it."""
 
-import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,6 @@ from keras_pamunet.models.arguments import (
 from keras_pamunet.targets import MASKS, default_names, label_count
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """Images in, masks out: the arguments that all networks have.
 
@@ -37,32 +36,30 @@ class Task:
         ValueError: for an argument out of its domain.
     """
 
-    input_shape: tuple[int | None, int | None, int]
-    num_classes: int = 1
-    masks: str = "exclusive"
-    class_names: tuple[str, ...] | None = None
-    input_range: tuple[float, float] = (0, 255)
-    mirror_axes: tuple[int, ...] = (1, 2)
-    dtype: Any = None
-
-    def __post_init__(self):
-        check_choice("masks", self.masks, MASKS)
-        self._set(
-            input_shape=to_shape(self.input_shape),
-            num_classes=to_integer("num_classes", self.num_classes, MAX_CLASSES),
-            input_range=to_range("input_range", self.input_range),
-        )
-        labels = label_count(self.num_classes, self.masks) - 1 or 1
-        self._set(
-            class_names=to_names(self.class_names or default_names(labels), labels),
-            mirror_axes=to_axes(self.mirror_axes),
-        )
+    def __init__(
+        self,
+        *,
+        input_shape: tuple[int | None, int | None, int],
+        num_classes: int = 1,
+        masks: str = "exclusive",
+        class_names: Sequence[str] | None = None,
+        input_range: tuple[float, float] = (0, 255),
+        mirror_axes: Sequence[int] = (1, 2),
+        dtype: Any = None,
+    ):
+        check_choice("masks", masks, MASKS)
+        self.masks = masks
+        self.input_shape = to_shape(input_shape)
+        self.num_classes = to_integer("num_classes", num_classes, MAX_CLASSES)
+        self.input_range = to_range("input_range", input_range)
+        labels = label_count(self.num_classes, masks) - 1 or 1
+        self.class_names = to_names(class_names or default_names(labels), labels)
+        self.mirror_axes = to_axes(mirror_axes)
         try:
-            self._set(dtype=keras.dtype_policies.get(self.dtype))
+            self.dtype = keras.dtype_policies.get(dtype)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ValueError(
-                f"Expected a dtype or dtype policy. Received: dtype={self.dtype!r} "
-                f"({error})"
+                f"Expected a dtype or dtype policy. Received: dtype={dtype!r} ({error})"
             ) from error
 
     @property
@@ -70,10 +67,6 @@ class Task:
         """What makes probabilities of the logits."""
         exclusive = self.masks == "exclusive" and self.num_classes > 1
         return "softmax" if exclusive else "sigmoid"
-
-    def _set(self, **values):
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
 
     def prepare(self, multiple: int = 32) -> tuple[Any, Any]:
         """The network's input, and the input in [-1, 1] padded for its strides.

@@ -95,7 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
         if batch == 0:
             keep_freed_memory()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
         self.history.append(row)
         if row["val_dice"] > self.best:

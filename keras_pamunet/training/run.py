@@ -15,6 +15,7 @@ from keras_pamunet.analysis.learning_curve import write_learning_curve
 from keras_pamunet.backend import device_names, set_random_seed
 from keras_pamunet.comparison import compare, write_comparison
 from keras_pamunet.data import WINDOWS, Resized, check, open_splits, pipeline
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.resized import CACHE_BYTES
 from keras_pamunet.data.windows import takes_hu, window_limits
 from keras_pamunet.evaluation import evaluate, is_summary
@@ -162,7 +163,7 @@ class Run:
     output: Path
     settings: dict[str, Any]
     recipe: Recipe
-    subsets: dict[str, Any]
+    subsets: dict[str, Pairs]
     subset: str
     size: int
     seed: int

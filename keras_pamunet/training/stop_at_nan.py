@@ -12,7 +12,7 @@ class StopAtNaN(keras.callbacks.Callback):
             validation, is NaN or infinite.
     """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         # The loss is the mean of an epoch, and tells nothing of its last step.
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
             raise FloatingPointError(

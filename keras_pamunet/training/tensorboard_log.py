@@ -19,7 +19,7 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.writer = Writer(str(self.folder))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         for name, value in logs.items():
             self.writer.add_scalar(name, value, epoch + 1)
         self.writer.flush()

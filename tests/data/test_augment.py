@@ -29,6 +29,12 @@ def test_augment_mixes_no_labels(rng):
         assert set(np.unique(changed)) <= {0, 2}
 
 
+def test_masks_have_two_axes(rng):
+    image, mask = Phantom(1)[0]
+    with pytest.raises(ValueError):
+        Augment()(image, mask[..., np.newaxis], rng)
+
+
 def test_augment_turns(rng):
     image, mask = Phantom(1)[0]
     augment = Augment(**{**STILL, "turn": True}, contrast=0, brightness=0, tint=0)

@@ -230,6 +230,8 @@ def test_near_duplicates(rng, dtype):
         assert examine(parts, False)["near_duplicates"] == expected
     volumes = Listed(*images, groups=["a", "b", "b", "a"])
     assert examine([volumes], False)["near_duplicates"] == []
+    # Each pair of a subset keeps its own group.
+    assert volumes.subset(["image 3", "image 1"]).groups == ["a", "b"]
 
 
 def test_flat_images_are_no_duplicates():

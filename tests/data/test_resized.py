@@ -26,6 +26,13 @@ def test_cache(folder):
     assert Resized(Folder(folder), (20, 24), cache_bytes=0)[0][0] is not image
 
 
+def test_subset(folder):
+    pairs = Resized(Folder(folder), (20, 24))
+    (image, _), part = pairs[2], pairs.subset([pairs.names[2]])
+    assert part.names == [pairs.names[2]]
+    np.testing.assert_array_equal(part[0][0], image)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (24, 100), (200, 150)])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 13])
 @pytest.mark.parametrize("dtype", ["bool", "i1", "u1", "i2", ">u2", "i4", "u4", "f8"])
