@@ -45,8 +45,8 @@ class Resized(Pairs):
     def spacing(self, group: str) -> None:
         """None: what is resized has lost its own."""
 
-    def subset(self, names: Iterable[str]) -> "Resized":
-        return Resized(self.source.subset(names), self.size, self.cache_bytes)
+    def select(self, names: Iterable[str]) -> "Resized":
+        return Resized(self.source.select(names), self.size, self.cache_bytes)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs.get(index)
