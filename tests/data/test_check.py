@@ -231,7 +231,7 @@ def test_near_duplicates(rng, dtype):
     volumes = Listed(*images, groups=["a", "b", "b", "a"])
     assert examine([volumes], False)["near_duplicates"] == []
     # Each pair of a subset keeps its own group.
-    assert volumes.subset(["image 3", "image 1"]).groups == ["a", "b"]
+    assert volumes.select(["image 3", "image 1"]).groups == ["a", "b"]
 
 
 def test_flat_images_are_no_duplicates():

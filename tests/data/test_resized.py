@@ -28,7 +28,7 @@ def test_cache(folder):
 
 def test_subset(folder):
     pairs = Resized(Folder(folder), (20, 24))
-    (image, _), part = pairs[2], pairs.subset([pairs.names[2]])
+    (image, _), part = pairs[2], pairs.select([pairs.names[2]])
     assert part.names == [pairs.names[2]]
     np.testing.assert_array_equal(part[0][0], image)
 

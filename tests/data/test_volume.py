@@ -472,8 +472,8 @@ def test_windows():
 
 
 def test_rounded_hu():
-    values = np.array([-(2.0**31), -200.6, 30.4, 2.0**20])
-    np.testing.assert_array_equal(to_int16(values), [-(2**15), -201, 30, 2**15 - 1])
+    values = np.array([-(2.0**31), -200.6, 30.6, 2.0**20])
+    np.testing.assert_array_equal(to_int16(values), [-(2**15), -201, 31, 2**15 - 1])
 
 
 def test_hu():

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_pamunet import PAMUNet
 from keras_pamunet.data import Folder
 from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.predictor import fit_image, segment
+from keras_pamunet.inference.predictor import fit_image, predict_batch, segment
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,21 @@ def test_predict_keeps_images(folder, tmp_path, model):
     (images / "case 00.png").unlink()
     with pytest.raises(ValueError, match="Expected a folder for the masks of 12"):
         predict_images(model, images, images / "case 01.png", progress=False)
+
+
+@pytest.mark.parametrize("axes", [(), (2,), (1, 2)])
+def test_mirror_axes(rng, model, axes):
+    """A mean is made over the mirror images that a model allows, and no others."""
+    images = rng.integers(0, 256, (1, 32, 32, 3), "uint8")
+    mirrored = model.clone(mirror_axes=axes)
+    sets = {(): [()], (2,): [(), 2], (1, 2): [(), 1, 2, (1, 2)]}[axes]
+    expected = np.mean(
+        [np.flip(model.predict_on_batch(np.flip(images, x)), x) for x in sets], axis=0
+    )
+    np.testing.assert_allclose(predict_batch(mirrored, images), expected, atol=1e-6)
+
+
+def test_pictures_for_a_model_of_hu(model):
+    network = model.clone(input_range=(-200, 250))
+    with pytest.raises(ValueError, match="values such as HU.*an image of 8 bits"):
+        segment(network, np.zeros((32, 32, 3), "uint8"))
