@@ -1,7 +1,8 @@
-"""Block-wise Luong attention against the plain formula: time and memory.
+"""Luong attention block by block and of first order, and the plain formula.
 
 Run it with `python benchmarks/attention.py [--short]`. The multiply-adds counted are
-those of the plain formula: two products forward, four more backward.
+those of the plain formula, two products forward and four more backward; of first order
+those of its own.
 """
 
 from sides import main
@@ -21,8 +22,11 @@ def make(form, tokens, batch, backward):
         return ops.matmul(scores, value), ops.var(scores, axis=(1, 2))
 
     def loss(query, key, value):
-        attend = luong_attention if form == "block-wise" else plain
-        context, variance = attend(query, key, value)
+        if form == "plain":
+            context, variance = plain(query, key, value)
+        else:
+            kind = "first_order" if form == "first order" else "sigmoid"
+            context, variance = luong_attention(query, key, value, kind)
         return ops.mean(ops.square(context)) + ops.sum(variance)
 
     rng = np.random.default_rng(0)
@@ -44,14 +48,13 @@ def comparisons(short):
                 products = 6 if backward else 2
                 case = {"tokens": tokens, "batch": batch, "backward": backward}
                 case["gflop"] = products * 2 * batch * tokens**2 * DEPTH / 1e9
-                forms = ["block-wise", "plain"]
+                lists.append([{"backend": backend, "form": "block-wise", **case}])
+                gflop = case["gflop"] * DEPTH / tokens
+                first_order = {**case, "form": "first order", "gflop": gflop}
+                lists[-1].append({"backend": backend, **first_order})
                 # The plain formula's maps no longer fit a common machine.
-                lists.append(
-                    [
-                        {"backend": backend, "form": form, **case}
-                        for form in (forms if tokens <= 4096 else forms[:1])
-                    ]
-                )
+                if tokens <= 4096:
+                    lists[-1].append({"backend": backend, "form": "plain", **case})
                 product = {"tokens": 2048, "batch": 1, "backward": False}
                 product["gflop"] = 2 * 2048**3 / 1e9
                 lists[-1].append(

@@ -1,7 +1,7 @@
 """Training steps and predictions of the whole network on both back ends.
 
 Run it with `python benchmarks/networks.py [--short]`. The sides are the network as it
-is, without attention, with the plain formula of the attention, with Keras' own
+is, with attention of first order, without attention, with the plain formula of the attention, with Keras' own
 convolutions, and without batch normalisation: what folding it into the convolutions
 could save.
 """
@@ -39,7 +39,8 @@ def make(form, work, size, batch):
         batch_norm = keras.layers.BatchNormalization
         patch.object(batch_norm, "call", lambda self, x, **_: x).start()
     attention = None if form == "no attention" else "luong"
-    model = PAMUNet((size, size, 3), attention=attention)
+    scores = "first_order" if form == "first order" else None
+    model = PAMUNet((size, size, 3), attention=attention, score_activation=scores)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
     masks = rng.integers(0, 2, (batch, size, size, 1), "uint8")
@@ -56,7 +57,7 @@ def comparisons(short):
     lists = []
     for size, batch in cases:
         for work in ("train", "predict"):
-            forms = ["as it is", "no attention"]
+            forms = ["as it is", "first order", "no attention"]
             if batch > 1:
                 forms += ["plain formula", "Keras' convolutions"]
             if work == "predict":
@@ -66,7 +67,10 @@ def comparisons(short):
                 for backend in ("tensorflow", "jax"):
                     scale = size / 128
                     macs = CONVOLUTIONS * scale**2
-                    if form != "no attention":
+                    if form == "first order":
+                        # Two products of c x c more than the three projections.
+                        macs += 5 / 3 * PROJECTIONS * scale**2
+                    elif form != "no attention":
                         macs += PROJECTIONS * scale**2 + ATTENTION * scale**4
                     passes = 3 if work == "train" else 1
                     lists[-1].append(
