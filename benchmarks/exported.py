@@ -16,7 +16,11 @@ def make(form, size, batch, key_stride):
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
-    model = PAMUNet((size, size, 3), key_stride=key_stride)
+    kinds = {"first order": {"score_activation": "first_order"}}
+    kinds["no attention"] = {"attention": None, "key_stride": 1}
+    _, _, kind = form.partition(", ")
+    arguments = {"key_stride": key_stride, **kinds.get(kind, {})}
+    model = PAMUNet((size, size, 3), **arguments)
     if form == "Keras":
         return lambda: model.predict(images, verbose=0)
 
@@ -34,7 +38,13 @@ def comparisons(short):
     cases = [(128, 1, 1), (128, 8, 1), (128, 1, 2), (128, 8, 2)]
     if not short:
         cases += [(256, 1, 1), (256, 1, 4)]
-    sides = [("ONNX Runtime", "tensorflow"), ("Keras", "tensorflow"), ("Keras", "jax")]
+    sides = [
+        ("ONNX Runtime", "tensorflow"),
+        ("ONNX Runtime, first order", "tensorflow"),
+        ("ONNX Runtime, no attention", "tensorflow"),
+        ("Keras", "tensorflow"),
+        ("Keras", "jax"),
+    ]
     return [
         [
             {
