@@ -1,9 +1,9 @@
 """Training steps and predictions of the whole network on both back ends.
 
 Run it with `python benchmarks/networks.py [--short]`. The sides are the network as it
-is, with attention of first order, without attention, with the plain formula of the attention, with Keras' own
-convolutions, and without batch normalisation: what folding it into the convolutions
-could save.
+is, with attention of first order, without attention, with the plain formula of the
+attention, with Keras' own convolutions, and without batch normalisation: what folding
+it into the convolutions could save.
 """
 
 from sides import main
