@@ -33,7 +33,7 @@ pixels."""
 def switch(name: str, data: str, hub: Path, pictures: Path) -> None:
     """Writes a preset's next version, if the rule lets it."""
     before = PAMUNet.from_preset(hub / name)
-    after = before.clone(score_activation="first_order")
+    after = before.clone(score_activation="first_order", class_names=("polyp",))
     subsets = open_splits(data, SPLIT)
     sizes = before.input_shape[1:3]
     validation, test = (Resized(subsets[x], sizes) for x in ("validation", "test"))
