@@ -68,7 +68,8 @@ def evaluate(
             best.
         progress: whether to show a progress bar.
         subset: name of what is scored, for the record.
-        flips: see `keras_pamunet.inference.segment`.
+        flips: see `keras_pamunet.inference.segment`. The record says `False` of a model
+            without `mirror_axes`.
 
     Returns:
         `{"subset": ..., "flips": ..., "summary": {...},
@@ -152,7 +153,9 @@ def evaluate(
     ]
     result = {
         "subset": subset,
-        "flips": None if is_files else flips,
+        "flips": None
+        if isinstance(model, PredictedMasks)
+        else flips and bool(model.mirror_axes),
         "summary": summary,
         "images": rows,
     }

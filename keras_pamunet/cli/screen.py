@@ -122,8 +122,12 @@ def show_classes(classes, digits):
 
 def show_cases(classes, count):
     """Whole volumes, in mm where their spacing is known."""
-    scores = [x for x in (*SCORES, "nsd", "hd95", "assd") if x in classes[0]]
-    table = Table("class", title=f"Whole cases ({count}); hd95 and assd in mm")
+    scores, title = SCORES, f"Whole cases ({count})"
+    if "hd95" in classes[0]:  # 80 columns hold no more.
+        scores = ("dice", "nsd", "hd95", "assd")
+        title += "; hd95 and assd in mm"
+    table = Table(title=title)
+    table.add_column("class", overflow="fold")
     for column in (*scores, "with", "missed", "false"):
         table.add_column(column, justify="right")
     for row in classes:
