@@ -139,9 +139,7 @@ def predict_images(
                     raise
                 problems.append(f"  {to_do[mask]}: {error}")
                 continue
-            results[mask] = to_record(
-                found.mask.shape, found.objects, model.class_names
-            )
+            results[mask] = to_record(found.mask, found.objects, model.class_names)
     finally:
         predictions.add(results)
     if problems:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from keras_pamunet.files import replace_text
 from keras_pamunet.inference.segmented_object import SegmentedObject
 
@@ -30,7 +32,7 @@ COLUMNS = (
 
 
 def to_record(
-    shape: tuple[int, ...],
+    mask: np.ndarray,
     objects: Iterable[SegmentedObject],
     class_names: Sequence[str],
     voxel_ml: float | None = None,
@@ -38,13 +40,14 @@ def to_record(
     """What was found in an image or a volume, for a JSON file.
 
     Args:
-        shape: number of rows and columns, and of slices if it is a volume.
+        mask: labels, `(rows, columns)` or `(slices, rows, columns)`.
         objects: what was found.
         class_names: of the labels 1, 2, ...
         voxel_ml: volume of a voxel in ml.
     """
     return {
-        "shape": list(shape),
+        "shape": [*mask.shape[-2:], *mask.shape[:-2]],
+        "size": int(np.count_nonzero(mask)),
         "voxel_ml": voxel_ml,
         "class_names": list(class_names),
         "objects": [
@@ -67,6 +70,7 @@ def is_record(record: Any) -> bool:
         and all(_numbers(row) and len(row) == 9 for row in objects)
         and "voxel_ml" in record
         and (record["voxel_ml"] is None or _numbers([record["voxel_ml"]]))
+        and _numbers([record.get("size")])
         and _are_names(record.get("class_names"), objects)
     )
 
@@ -98,8 +102,8 @@ def rows_of(mask: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Returns:
         Dictionaries of `COLUMNS`. The row of the image has the number of objects as
-        `object` and the sum of their sizes; the probability is the mean over them.
-        What belongs to several classes that overlap counts for each.
+        `object` and the size of all together, in which what belongs to several
+        classes counts once; the probability is the mean over the objects.
     """
     pixels = math.prod(record["shape"])
     is_volume = len(record["shape"]) == 3
@@ -116,7 +120,7 @@ def rows_of(mask: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
             row |= {"first_slice": first, "last_slice": last}
         rows.append(row)
     total: dict[str, Any] = {"mask": mask, "kind": "volume" if is_volume else "image"}
-    total |= {"object": len(rows), **_sizes(size, pixels, record)}
+    total |= {"object": len(rows), **_sizes(record["size"], pixels, record)}
     if size:
         total["mean_probability"] = round(weighted / size, 4)
     if rows and is_volume:

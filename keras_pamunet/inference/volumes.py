@@ -200,9 +200,9 @@ def predict_volumes(
                 _write(volume.to_nifti(found.of_class(label)), path)
             mask.parent.mkdir(parents=True, exist_ok=True)
             _write(volume.to_nifti(found.labels), mask)
-            shape = found.labels.shape
-            shape = (*shape[1:], shape[0])
-            results[mask] = to_record(shape, found.objects, model.class_names, voxel_ml)
+            results[mask] = to_record(
+                found.labels, found.objects, model.class_names, voxel_ml
+            )
     finally:
         predictions.add(results)
     if problems:

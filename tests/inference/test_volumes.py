@@ -191,6 +191,12 @@ def test_overlapping_classes(tmp_path, hu):
         np.testing.assert_array_equal(found[0.1][index], large)
     labels, liver, tumour = found[0.1]
     np.testing.assert_array_equal(labels, np.where(tumour, 2, liver))
+    total, *rows = read_rows(tmp_path / "0.1")
+    assert int(total["size"]) == np.count_nonzero(labels)  # Not the sum of both.
+    sizes = {name: 0 for name in ("liver", "tumour")}
+    for row in rows:
+        sizes[row["class"]] += int(row["size"])
+    assert sizes == {"liver": liver.sum(), "tumour": tumour.sum()}
 
 
 def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
