@@ -261,8 +261,9 @@ def on_phantom(model: PAMUNet) -> dict:
     image, _ = Resized(Phantom(1), model.input_shape[1:3])[0]
     found = np.asarray(model.predict_on_batch(image[np.newaxis]))[0, ..., 0]
     order = found.argsort(axis=None)
-    low_to_high = np.searchsorted(found.flat[order], np.arange(1, 9) / 9)
-    pixels = np.stack(np.unravel_index(order[low_to_high], found.shape), axis=1)
+    levels = np.linspace(found.min(), found.max(), 10)[1:-1]
+    chosen = order[np.searchsorted(found.flat[order], levels)]
+    pixels = np.stack(np.unravel_index(chosen, found.shape), axis=1)
     return {
         "mean": float(found.mean(dtype="float64")),
         "pixels": pixels.tolist(),
