@@ -1,8 +1,8 @@
 """The whole command `predict` on a folder of photographs, from a cold start.
 
 Run it with `python benchmarks/predict_folder.py PHOTOS [--base REVISION]`. The base is
-an earlier revision of this repository, whose `predict` takes its input by `-i`; both
-take turns. Under JAX this side finds what an untimed run before has compiled.
+an earlier revision of this repository, whose `predict` takes its input by `-i`, with its
+own preset; both take turns. Under JAX this side finds what an untimed run before has compiled.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PRESET = "pamunet_kvasir_seg_256"
 RUN = "from keras_pamunet.cli import app; app()"
+RUN_BASE = "from keras_pamunet_cli import app; app()"
 
 
-def seconds(code, backend, options, work):
+def seconds(run, code, backend, options, work):
     """Time of one command, in a process of its own, with a new output folder."""
     with tempfile.TemporaryDirectory(dir=work) as output:
         environment = {
@@ -30,12 +31,20 @@ def seconds(code, backend, options, work):
             "PYTHONPATH": str(code),
             "XDG_CACHE_HOME": str(work / "cache"),
         }
-        command = [sys.executable, "-c", RUN, "predict", *options, "-o", output]
+        command = [sys.executable, "-c", run, "predict", *options, "-o", output]
         start = time.perf_counter()
         subprocess.run(
             command, env=environment, cwd=code, check=True, capture_output=True
         )
         return time.perf_counter() - start
+
+
+def export(run, code, path):
+    """Writes a side's preset as an ONNX file."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    environment["PYTHONPATH"] = str(code)
+    command = [sys.executable, "-c", run, "export", PRESET, "-o", str(path), "--quiet"]
+    subprocess.run(command, check=True, cwd=code, env=environment)
 
 
 def main():
@@ -48,30 +57,33 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        onnx = work / "model.onnx"
-        export = ["export", PRESET, "-o", str(onnx), "--quiet"]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-        command = [sys.executable, "-c", RUN, *export]
-        subprocess.run(command, check=True, cwd=ROOT, env=environment)
         base = work / "base"
         if arguments.base:
             add = ["git", "worktree", "add", "--detach", str(base), arguments.base]
             subprocess.run(add, check=True, cwd=ROOT, capture_output=True)
+            export(RUN_BASE, base, work / "base.onnx")
+        export(RUN, ROOT, work / "now.onnx")
         try:
-            for name, backend, model in (
-                ("TensorFlow", "tensorflow", PRESET),
-                ("JAX", "jax", PRESET),
-                ("ONNX Runtime", "tensorflow", str(onnx)),
+            for name, backend in (
+                ("TensorFlow", "tensorflow"),
+                ("JAX", "jax"),
+                ("ONNX Runtime", "tensorflow"),
             ):
-                now = (ROOT, backend, [photos, "--model", model], work)
-                old = ["-i", photos, "--model", model, "--overlay"]
+                is_onnx = name == "ONNX Runtime"
+                new, old = (
+                    ["--model", str(work / f"{side}.onnx") if is_onnx else PRESET]
+                    for side in ("now", "base")
+                )
+                now = (RUN, ROOT, backend, [photos, *new], work)
+                before_options = ["-i", photos, *old, "--overlay"]
                 if backend == "jax":
                     seconds(*now)
                 times, before = [], []
                 for _ in range(arguments.repeats):
                     times.append(seconds(*now))
                     if arguments.base:
-                        before.append(seconds(base, backend, old, work))
+                        then = (RUN_BASE, base, backend, before_options, work)
+                        before.append(seconds(*then))
                 row = {"with": name, "seconds": round(statistics.median(times), 1)}
                 if before:
                     row["base_seconds"] = round(statistics.median(before), 1)
