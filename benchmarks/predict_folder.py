@@ -1,8 +1,9 @@
 """The whole command `predict` on a folder of photographs, from a cold start.
 
 Run it with `python benchmarks/predict_folder.py PHOTOS [--base REVISION]`. The base is
-an earlier revision of this repository, whose `predict` takes its input by `-i`, with its
-own preset; both take turns. Under JAX this side finds what an untimed run before has compiled.
+an earlier revision of this repository, whose `predict` takes its input by `-i`, with
+its own preset; both take turns. Under JAX this side finds what an untimed run before
+has compiled.
 """
 
 import argparse
