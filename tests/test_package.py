@@ -41,7 +41,7 @@ def test_import_adds_nothing_heavy():
 def test_command_line_imports_no_back_end():
     added = imported("sys", "keras_pamunet.cli")
     assert "typer" in added
-    assert not added & {"keras", "keras_pamunet", "tensorflow", "jax", "torch", "numpy"}
+    assert not added & {"keras", "tensorflow", "jax", "torch", "numpy"}
 
 
 CHOSEN = """
@@ -49,12 +49,13 @@ import sys
 for name in sys.argv[1].split():
     sys.modules[name] = None  # As if not installed.
 import keras_pamunet
+exec(sys.argv[2])
 import keras
 print(keras.backend.backend())
 """
 
 
-def chosen(tmp_path, missing, keras_json=None, **variables):
+def chosen(tmp_path, missing, keras_json=None, first="", **variables):
     """The back end in a new process without some packages, or its error."""
     if keras_json is not None:
         (tmp_path / "keras.json").write_text(keras_json)
@@ -62,7 +63,7 @@ def chosen(tmp_path, missing, keras_json=None, **variables):
     if "KERAS_BACKEND" not in variables:
         environment.pop("KERAS_BACKEND", None)
     done = subprocess.run(
-        [sys.executable, "-c", CHOSEN, missing],
+        [sys.executable, "-c", CHOSEN, missing, first],
         env=environment,
         capture_output=True,
         text=True,
@@ -87,9 +88,14 @@ def test_chosen_back_end(tmp_path):
 
 
 def test_no_back_end(tmp_path):
-    found = chosen(tmp_path, "tensorflow jax torch")
+    """Said once a name is used that needs one: others do without."""
+    use = "keras_pamunet.PAMUNet"
+    found = chosen(tmp_path, "tensorflow jax torch", first=use)
     assert found.startswith("ImportError: Expected a back end of Keras.")
-    found = chosen(tmp_path, "tensorflow", KERAS_BACKEND="tensorflow")
+    use = "keras_pamunet.OnnxModel; sys.exit(0)"
+    assert chosen(tmp_path, "tensorflow jax torch", first=f"print(); {use}") == ""
+    use = "keras_pamunet.models"
+    found = chosen(tmp_path, "tensorflow", first=use, KERAS_BACKEND="tensorflow")
     assert "KERAS_BACKEND" in found and "Received: 'tensorflow'" in found
 
 
