@@ -1,19 +1,26 @@
-"""Prediction. Needs no Keras: a model may be an `OnnxModel`."""
+"""Prediction. Needs no Keras: a model may be an `OnnxModel`.
 
-from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.onnx_model import OnnxModel
-from keras_pamunet.inference.predictor import Predictor, segment
-from keras_pamunet.inference.segmentation import Segmentation
-from keras_pamunet.inference.segmented_object import SegmentedObject
-from keras_pamunet.inference.volumes import predict_volume, predict_volumes
+Names are imported once they are used: who needs `OnnxModel` alone does without OpenCV.
+"""
 
-__all__ = [
-    "OnnxModel",
-    "Predictor",
-    "Segmentation",
-    "SegmentedObject",
-    "predict_images",
-    "predict_volume",
-    "predict_volumes",
-    "segment",
-]
+from importlib import import_module
+from typing import Any
+
+_NAMES = {
+    "OnnxModel": "onnx_model",
+    "Predictor": "predictor",
+    "Segmentation": "segmentation",
+    "SegmentedObject": "segmented_object",
+    "predict_images": "images",
+    "predict_volume": "volumes",
+    "predict_volumes": "volumes",
+    "segment": "predictor",
+}
+
+__all__ = [*_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
