@@ -19,6 +19,7 @@ from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.predictor import segment
 from keras_pamunet.models import load_model
+from keras_pamunet.training import RECIPES
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from tests.helpers import EAGER, PAPER, SMALL, write_lits
 
@@ -343,8 +344,9 @@ def test_changed_recipe(folder, tmp_path):
 
 def test_training_learns(tmp_path):
     """Fails if the learning rate stays at 0, or the averages are never swapped in."""
+    # With graphs: without them so many steps take minutes.
     recipe = dataclasses.replace(
-        EAGER,
+        RECIPES["default"],
         epochs=12,
         batch_size=8,
         learning_rate=0.01,
