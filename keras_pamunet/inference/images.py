@@ -3,6 +3,7 @@
 import errno
 import itertools
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,22 @@ def mask_paths(
 def _predict(model, items, count, batch_size, flips) -> Iterator[tuple[Any, Any]]:
     """Each item's tag and the probabilities of its image, in batches of one size.
 
+    A thread predicts the next batch while the caller writes what this one holds.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        ahead: list[tuple[Any, Any]] = []
+        for tags, images in _batches(items, count, batch_size):
+            ahead.append((tags, thread.submit(predict_batch, model, images, flips)))
+            if len(ahead) > 1:
+                tags, found = ahead.pop(0)
+                yield from zip(tags, found.result())
+        for tags, found in ahead:
+            yield from zip(tags, found.result())
+
+
+def _batches(items, count, batch_size):
+    """Tags and images of one size, batch by batch.
+
     The last batch of a size is filled up: another number would be compiled anew.
     """
     # A power of two, so that few numbers are ever compiled.
@@ -209,5 +226,4 @@ def _predict(model, items, count, batch_size, flips) -> Iterator[tuple[Any, Any]
         size = max(min(batch_size, MAX_BATCH_PIXELS // (shape[0] * shape[1])), 1)
         while batch := list(itertools.islice(same, size)):
             tags, images = zip(*batch)
-            filled = np.stack([*images, *[images[-1]] * (size - len(images))])
-            yield from zip(tags, predict_batch(model, filled, flips))
+            yield tags, np.stack([*images, *[images[-1]] * (size - len(images))])
