@@ -38,7 +38,7 @@ class CaseScores:
         self.rows: list[dict[str, Any]] = []
         self._groups = source.groups or []
         self._missing = Counter(self._groups)
-        self._masks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._masks: dict[str, list[tuple[Any, np.ndarray, np.ndarray]]] = {}
         self._added = 0
 
     def add(self, truth: np.ndarray, found: np.ndarray) -> None:
@@ -46,24 +46,33 @@ class CaseScores:
 
         Args:
             truth: where each class is, `(rows, columns, classes)` of 0 and 1.
-            found: where it was found, of the same shape.
+            found: where it was found, of the same shape. Images of a case with a
+                spacing have one shape.
         """
         group = self._groups[self._added]
         self._added += 1
         masks = self._masks.setdefault(group, [])
-        self._shape = truth.shape
-        masks.append((np.packbits(truth > 0), np.packbits(found > 0)))
+        masks.append((truth.shape, np.packbits(truth > 0), np.packbits(found > 0)))
         self._missing[group] -= 1
         if not self._missing[group]:
             self.rows.append(self._score(group, self._masks.pop(group)))
 
     def _score(self, group, masks):
-        shape, size = (len(masks), *self._shape), math.prod(self._shape)
-        truth, found = (
-            np.stack([np.unpackbits(x, count=size) for x in each]).reshape(shape)
-            for each in zip(*masks)
-        )
         spacing = self.source.spacing(group)
+        shapes, *packed = zip(*masks)
+        truth, found = (
+            [
+                np.unpackbits(bits, count=math.prod(shape)).reshape(1, *shape)
+                for shape, bits in zip(shapes, each)
+            ]
+            for each in packed
+        )
+        if spacing is None:  # Images of a patient may have different sizes.
+            truth, found = (
+                [image.reshape(-1, 1, image.shape[-1]) for image in each]
+                for each in (truth, found)
+            )
+        truth, found = np.concatenate(truth), np.concatenate(found)
         return {
             "group": group,
             "n": len(masks),

@@ -74,3 +74,17 @@ def test_summary(masks):
 def test_no_spacing(masks):
     (row,) = scored(masks, None).summary()[:1]
     assert "hd95" not in row and "nsd" not in row and row["dice"] > 0
+
+
+def test_images_of_different_sizes(rng):
+    groups = ["a", "b", "a"]
+    cases = CaseScores(
+        SimpleNamespace(groups=groups, spacing=lambda group: None), ("polyp",)
+    )
+    masks = [rng.random((2, *size, 1)) > 0.5 for size in ((7, 5), (3, 3), (4, 9))]
+    for truth, found in masks:
+        cases.add(truth, found)
+    of_a = [np.concatenate([masks[i][side].ravel() for i in (0, 2)]) for side in (0, 1)]
+    (row,) = (row["classes"][0] for row in cases.rows if row["group"] == "a")
+    expected = 2 * (of_a[0] & of_a[1]).sum() / (of_a[0].sum() + of_a[1].sum())
+    assert row["dice"] == pytest.approx(expected)

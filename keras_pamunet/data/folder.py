@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pamunet.data.groups import read_groups
 from keras_pamunet.data.image_file import (
     count_channels,
     fit_channels,
@@ -31,6 +32,8 @@ class Folder(Pairs):
 
     Attributes:
         names: the file stems in Unicode's form NFC, sorted.
+        groups: the patient or volume of each, if `index.csv` beside the two folders
+            tells, see `keras_pamunet.data.groups.read_groups`.
 
     Raises:
         FileNotFoundError: if a folder or the partner of a file is missing.
@@ -71,6 +74,7 @@ class Folder(Pairs):
                     f"{some([path.name for path in missing])}"
                 )
         self.names = sorted(self._images)
+        self.groups = read_groups(self.root, self.names)
         self.channels = channels or _most_channels(
             [self._images[name] for name in self.names]
         )

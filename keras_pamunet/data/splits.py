@@ -36,7 +36,9 @@ def open_splits(
             `train.txt`, `validation.txt` (or `val.txt`) and `test.txt` hold a name a
             line, or of a published split of Kvasir-SEG, `"effisegnet"` (800, 100 and
             100 pairs), `"official"` (880, none and 120) or `"pranet"` (900, none and
-            100). By default `ratio_split` draws one.
+            100). By default that of `splits/train.txt`, `splits/validation.txt` and
+            `splits/test.txt`, or if there is no `splits/train.txt`, `ratio_split`
+            draws one. Names may have their file's ending.
         num_classes: see `Folder`.
         seed: of what is drawn.
 
@@ -53,10 +55,15 @@ def open_splits(
     """
     source = open_source(data, num_classes)
     groups = groups_of(source)
-    if split is None:
+    if split is None and not Path(data, "splits", "train.txt").exists():
         names = ratio_split(source.names, groups, seed=seed)
     else:
         names = _find_split(data, split)
+        known = {*source.names}
+        names = {
+            subset: [x if x in known else Path(x).stem for x in of_subset]
+            for subset, of_subset in names.items()
+        }
         _check_split(names, dict(zip(source.names, source.groups or [])), split)
         if "validation" not in names:
             group = dict(zip(source.names, groups))
@@ -223,7 +230,7 @@ def _twins():
 
 
 def _find_split(data, split):
-    if Path(split).suffix == ".json":
+    if split is not None and Path(split).suffix == ".json":
         return _read_json(split)
     folder = Path(data) / "splits"
     files = _text_files(folder, split)
@@ -242,11 +249,13 @@ def _find_split(data, split):
 
 
 def _text_files(folder, split):
+    """The file of each subset of a split, or with `None` of files without its name."""
     files = {}
     for path in sorted(folder.glob("*.txt")):
         for subset, ending in (*zip(SUBSETS, SUBSETS), ("validation", "val")):
             stem = path.stem.removesuffix(ending)
-            if stem != path.stem and (stem + "_").startswith(f"{split}_"):
+            named = not stem if split is None else f"{stem}_".startswith(f"{split}_")
+            if stem != path.stem and named:
                 if subset in files:
                     raise ValueError(
                         f"Expected one file for each subset of split {split!r}. "
