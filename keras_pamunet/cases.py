@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.data.pairs import Pairs
-from keras_pamunet.surface import assd, hd95, nsd, summary
+from keras_pamunet.objects import count_objects, object_scores
+from keras_pamunet.surface import summary, surface_scores
 
 SCORES = ("dice", "iou", "recall", "precision")
-DISTANCES = ("hd95", "assd")
+ERRORS = ("voe", "rvd")
+DISTANCES = ("hd95", "assd", "mssd")
 # mm by which a surface may be off for `nsd`.
 TOLERANCE = 2.0
 
@@ -87,11 +89,15 @@ class CaseScores:
         """For each class what its cases have in the mean.
 
         Returns:
-            Rows of `class`, `name`, the mean of the four scores over the cases that
-            have the class (`None` if there are none), `n_with_truth`, `n_missed` (not
-            found at all) and `n_false` (found where it is not). With a spacing also
-            `hd95` and `assd`, mm, the mean over the cases where something of it was
-            found, and `nsd`.
+            Rows of `class`, `name`, the mean of the four scores and of the errors of
+            volume over the cases that have the class (`None` if there are none),
+            `n_with_truth`, `n_missed` (not found at all) and `n_false` (found where it
+            is not). `voe` is the volumetric overlap error, 1 - IoU, and `rvd` the
+            relative volume difference, (found - truth) / truth. With a spacing also
+            `hd95`, `assd` and `mssd`, mm, the mean over the cases where something of it
+            was found, `nsd`, and `objects`, the counts of
+            `keras_pamunet.objects.count_objects` over all cases with their
+            `object_scores`.
         """
         classes = zip(*(row["classes"] for row in self.rows))
         return [_mean_of(list(rows)) for rows in classes]
@@ -107,14 +113,15 @@ def _of_class(truth, found, spacing):
         "iou": _ratio(both, sum(sizes) - both),
         "recall": _ratio(both, sizes[0], empty=not sizes[1]),
         "precision": _ratio(both, sizes[1], empty=not sizes[0]),
+        "voe": 1 - _ratio(both, sum(sizes) - both),
+        "rvd": sizes[1] / sizes[0] - 1 if sizes[0] else None,
     }
     if spacing is not None:
         voxel_ml = math.prod(spacing) / 1000
         row |= {"truth_ml": sizes[0] * voxel_ml, "found_ml": sizes[1] * voxel_ml}
-        for score in (hd95, assd):
-            distance = score(truth, found, spacing)
-            row[score.__name__] = distance if math.isfinite(distance) else None
-        row["nsd"] = nsd(truth, found, spacing, TOLERANCE)
+        for name, score in surface_scores(truth, found, spacing, TOLERANCE).items():
+            row[name] = score if math.isfinite(score) else None
+        row["objects"] = count_objects(truth, found)
     return row
 
 
@@ -125,14 +132,18 @@ def _ratio(part, whole, empty=True):
 
 def _mean_of(rows):
     true = [row for row in rows if row["truth"]]
-    mean = {
+    mean: dict[str, Any] = {
         name: float(np.mean([row[name] for row in true])) if true else None
-        for name in (*SCORES, *(["nsd"] if "nsd" in rows[0] else []))
+        for name in (*SCORES, *ERRORS, *(["nsd"] if "nsd" in rows[0] else []))
     }
     for name in DISTANCES:
         if name in rows[0]:
             values = [math.inf if row[name] is None else row[name] for row in true]
             mean[name] = summary(values)["mean"]
+    if "objects" in rows[0]:
+        counts = [row["objects"] for row in rows]
+        total = {name: sum(count[name] for count in counts) for name in counts[0]}
+        mean["objects"] = total | object_scores(total)
     return {
         "class": rows[0]["class"],
         "name": rows[0]["name"],

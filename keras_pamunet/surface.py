@@ -48,16 +48,39 @@ def surface_distances(
     return _distances(one, other, mm), _distances(other, one, mm)
 
 
+def surface_scores(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    spacing: Sequence[float],
+    tolerance: float,
+) -> dict[str, float]:
+    """`hd95`, `assd`, `mssd` and `nsd` at the price of one of them.
+
+    Arguments and errors: see `nsd`.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"Expected a tolerance of 0 mm or more. Received: {tolerance}")
+    directions = surface_distances(truth, prediction, spacing)
+    both = np.concatenate(directions)
+    if not both.size:
+        return {"hd95": 0.0, "assd": 0.0, "mssd": 0.0, "nsd": 1.0}
+    far = np.isinf(both).any()  # One mask is empty, and has no percentile.
+    percentiles = [np.inf if far else np.percentile(d, 95) for d in directions]
+    return {
+        "hd95": float(max(percentiles)),
+        "assd": float(both.mean()),
+        "mssd": float(both.max()),
+        "nsd": float(np.mean(both <= tolerance)),
+    }
+
+
 def hd95(truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> float:
     """95 % Hausdorff distance in mm: the larger of both directions' 95th percentiles.
 
     This is the definition of MONAI and DeepMind; medpy takes the percentile of both
     directions together. Arguments and errors: see `surface_distances`.
     """
-    directions = surface_distances(truth, prediction, spacing)
-    if np.isinf(np.concatenate(directions)).any():
-        return np.inf
-    return max(float(np.percentile(d, 95)) if d.size else 0.0 for d in directions)
+    return surface_scores(truth, prediction, spacing, 0)["hd95"]
 
 
 def assd(truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> float:
@@ -65,8 +88,15 @@ def assd(truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) ->
 
     Arguments and errors: see `surface_distances`.
     """
-    distances = np.concatenate(surface_distances(truth, prediction, spacing))
-    return float(distances.mean()) if distances.size else 0.0
+    return surface_scores(truth, prediction, spacing, 0)["assd"]
+
+
+def mssd(truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]) -> float:
+    """Maximum symmetric surface distance in mm, the Hausdorff distance.
+
+    Arguments and errors: see `surface_distances`.
+    """
+    return surface_scores(truth, prediction, spacing, 0)["mssd"]
 
 
 def nsd(
@@ -83,17 +113,14 @@ def nsd(
     Raises:
         ValueError: also if the tolerance is negative or NaN.
     """
-    if not tolerance >= 0:
-        raise ValueError(f"Expected a tolerance of 0 mm or more. Received: {tolerance}")
-    distances = np.concatenate(surface_distances(truth, prediction, spacing))
-    return float(np.mean(distances <= tolerance)) if distances.size else 1.0
+    return surface_scores(truth, prediction, spacing, tolerance)["nsd"]
 
 
 def summary(scores: Sequence[float]) -> dict[str, float | int | None]:
     """Mean of distances over cases, without hiding those that were missed.
 
     Args:
-        scores: mm, one `hd95` or `assd` for each case; infinite for a missed one.
+        scores: mm, one distance for each case; infinite for a missed one.
 
     Returns:
         `{"mean": ..., "n": ..., "n_missed": ...}`: the mean in mm over the cases that

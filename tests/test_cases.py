@@ -54,7 +54,8 @@ def test_cases(masks):
                 }
             else:
                 expected = dict.fromkeys(("dice", "iou", "recall", "precision"), 0)
-                expected |= {"hd95": None, "assd": None, "nsd": 0}
+                expected |= {"hd95": None, "assd": None, "mssd": None, "nsd": 0}
+            expected |= {"voe": 1 - expected["iou"], "rvd": (f - t) / t if t else None}
             assert {name: row[name] for name in expected} == pytest.approx(expected)
             assert row["truth_ml"] == pytest.approx(t * 2 * 0.8 * 0.7 / 1000)
 
@@ -69,6 +70,12 @@ def test_summary(masks):
     # The missed one is counted, and has no distance.
     assert tumour["hd95"] == a["classes"][1]["hd95"]
     assert tumour["dice"] == pytest.approx(a["classes"][1]["dice"] / 2)
+    assert tumour["voe"] == pytest.approx((1 + a["classes"][1]["voe"]) / 2)
+    assert tumour["rvd"] == pytest.approx((a["classes"][1]["rvd"] - 1) / 2)
+    counts = [row["classes"][1]["objects"] for row in cases.rows]
+    objects = tumour["objects"]
+    assert objects["n_truth"] == sum(count["n_truth"] for count in counts)
+    assert objects["recall"] == objects["n_hit"] / objects["n_truth"]
 
 
 def test_no_spacing(masks):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from keras_pamunet.surface import assd, hd95, nsd, summary, surface_distances
+from keras_pamunet.surface import assd, hd95, mssd, nsd, summary, surface_distances
 
 
 def surface(mask):
@@ -39,6 +39,7 @@ def test_against_all_pairs(rng, shape, spacing, dtype):
         expected = max(np.percentile(there, 95), np.percentile(back, 95))
         assert hd95(*masks, spacing) == pytest.approx(expected, abs=1e-6)
         assert assd(*masks, spacing) == pytest.approx(both.mean(), abs=1e-6)
+        assert mssd(*masks, spacing) == pytest.approx(both.max(), abs=1e-6)
         for tolerance in (0.0, 1.0, 2.2):
             expected = np.mean(both <= tolerance + 1e-9)
             score = nsd(*masks, spacing, tolerance + 1e-9)
@@ -64,7 +65,7 @@ def test_known_distance():
     truth, prediction = np.zeros((2, 20, 20, 9), "uint8")
     truth[2:6, 3:9, 4] = 1
     prediction[2:6, 3:9, 6] = 2
-    for score in (hd95, assd):
+    for score in (hd95, assd, mssd):
         assert score(truth, prediction, (0.7, 0.7, 2.5)) == pytest.approx(5)
     assert nsd(truth, prediction, (0.7, 0.7, 2.5), 4.9) == 0
     assert nsd(truth, prediction, (0.7, 0.7, 2.5), 5.0) == 1
@@ -80,7 +81,8 @@ def test_empty_masks(shape):
         ((full, empty), np.inf, 0),
         ((empty, full), np.inf, 0),
     ):
-        assert hd95(*masks, spacing) == assd(*masks, spacing) == distance
+        for score in (hd95, assd, mssd):
+            assert score(*masks, spacing) == distance
         assert nsd(*masks, spacing, 1) == share
     assert summary([1, np.inf, 4]) == {"mean": 2.5, "n": 3, "n_missed": 1}
     assert summary([np.inf]) == {"mean": None, "n": 1, "n_missed": 1}

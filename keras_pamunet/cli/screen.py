@@ -124,7 +124,7 @@ def show_cases(classes, count):
     """Whole volumes, in mm where their spacing is known."""
     scores, title = SCORES, f"Whole cases ({count})"
     if "hd95" in classes[0]:  # 80 columns hold no more.
-        scores = ("dice", "nsd", "hd95", "assd")
+        scores = ("dice", "voe", "rvd", "nsd", "hd95", "assd")
         title += "; hd95 and assd in mm"
     table = Table(title=title)
     table.add_column("class", overflow="fold")
@@ -134,6 +134,24 @@ def show_cases(classes, count):
         cells = ["" if row[x] is None else f"{row[x]:.3f}" for x in scores]
         counts = [str(row[x]) for x in ("n_with_truth", "n_missed", "n_false")]
         table.add_row(row["name"], *cells, *counts)
+    print_table(table)
+    if "objects" in classes[0]:
+        show_objects(classes)
+
+
+def show_objects(classes):
+    """Lesions and other objects in whole cases."""
+    table = Table("class", "true", "hit", "predicted", "right", title="Objects")
+    for score in ("recall", "precision", "f1"):
+        table.add_column(score, justify="right")
+    for row in classes:
+        objects = row["objects"]
+        counts = ("n_truth", "n_hit", "n_prediction", "n_right")
+        cells = (
+            "" if objects[x] is None else f"{objects[x]:.3f}"
+            for x in ("recall", "precision", "f1")
+        )
+        table.add_row(row["name"], *(str(objects[x]) for x in counts), *cells)
     print_table(table)
 
 
