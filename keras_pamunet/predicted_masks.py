@@ -37,8 +37,8 @@ class PredictedMasks:
         self.num_classes = source.num_classes
         self.activation = "sigmoid" if source.num_classes == 1 else "softmax"
         self.class_names = default_names(max(source.num_classes - 1, 1))
-        self._files = files_by_stem(root)
-        names = {to_nfc(name) for name in source.names}
+        self._files = self._find(root)
+        names = self._expected(source)
         missing = sorted(names - self._files.keys())
         extra = [] if others else sorted(self._files.keys() - names)
         if missing or extra:
@@ -54,6 +54,12 @@ class PredictedMasks:
             )
 
         self.input_range = own_range(source[0][0])  # To show the images in.
+
+    def _find(self, root: Path) -> dict[str, Path]:
+        return files_by_stem(root)
+
+    def _expected(self, source: Pairs) -> set[str]:
+        return {to_nfc(name) for name in source.names}
 
     def own_metrics(self) -> list[MaskMetric]:
         """As a `Segmenter` has them."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from keras_pamunet.comparison import compare, write_comparison
-from keras_pamunet.data import Resized, check
-from keras_pamunet.data.volumes import nifti_files
+from keras_pamunet.data import Resized, Volumes, check
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference.predictor import input_size
 from keras_pamunet.models import load_model
 from keras_pamunet.predicted_masks import PredictedMasks
+from keras_pamunet.predicted_volumes import PredictedVolumes
 from keras_pamunet.run_folder import CONFIG
 from keras_pamunet.scored_pairs import ALL, open_pairs
 
@@ -42,7 +42,8 @@ def score(
         output: folder for the results. Of one model these are `metrics.json` and
             `pictures/`; of several each has a folder for them, beside
             `comparison.json` and `comparison.csv`.
-        masks: folders of masks, see `PredictedMasks`.
+        masks: folders of masks, see `PredictedMasks`, and of volumes
+            `PredictedVolumes`.
         split: see `open_pairs`.
         subset: see `open_pairs`.
         size: height and width to resize images to, for models that take any size.
@@ -61,9 +62,9 @@ def score(
 
     Raises:
         ValueError: if there is nothing to score, a model or folder is given twice,
-            `size` or `num_classes` do not fit the models, there are masks of volumes,
-            the output folder holds a run, pairs are unfit for use, or see
-            `open_pairs`, `PredictedMasks` and `evaluate`.
+            `size` or `num_classes` do not fit the models, the output folder holds a
+            run, pairs are unfit for use, or see `open_pairs`, `PredictedMasks` and
+            `evaluate`.
         OSError: if the output folder cannot be written.
     """
     names = [str(path) for path in (*models, *masks)]
@@ -72,9 +73,6 @@ def score(
             "Expected models (--model) or folders of masks (--masks), each once. "
             f"Received: {', '.join(names) or None}"
         )
-    for path in masks:
-        if nifti_files([Path(path)]):
-            raise _unfit(f"NIfTI volumes in {path}")
     if output is not None:
         if Path(output, CONFIG).exists():
             raise ValueError(f"Expected a folder for results. {output} holds a run.")
@@ -93,8 +91,6 @@ def score(
             "Expected models whose classes exclude each other beside --masks, as those "
             "of masks in files do. Received: a model of overlapping classes."
         )
-    if masks and sources[0].in_hu:
-        raise _unfit("volumes as the data")
     full_size = full_size or not networks
     if not full_size and (masks or len(set(sizes)) > 1):
         full_size = True
@@ -110,7 +106,9 @@ def score(
         cached = {id(x): Resized(x, sizes[0]) for x in sources}
         pairs = [cached[id(x)] for x in sources]
     for path in masks:
-        scored[str(path)] = PredictedMasks(path, pairs[0], others=subset != ALL)
+        source = pairs[0]
+        kind = PredictedVolumes if isinstance(source, Volumes) else PredictedMasks
+        scored[str(path)] = kind(path, source, others=subset != ALL)
         pairs.append(pairs[0])
     ranges = networks[0].input_range if networks else None
     check([pairs[0]], progress, ranges)
@@ -142,13 +140,6 @@ def score(
     if output is not None:
         write_comparison(comparison, output)
     return results, comparison
-
-
-def _unfit(found):
-    return ValueError(
-        f"Expected pictures for --masks. Received: {found}. This version scores no "
-        "masks of volumes from files: give the model that made them."
-    )
 
 
 def _size_of(model, size):

@@ -124,7 +124,7 @@ def show_cases(classes, count):
     """Whole volumes, in mm where their spacing is known."""
     scores, title = SCORES, f"Whole cases ({count})"
     if "hd95" in classes[0]:  # 80 columns hold no more.
-        scores = ("dice", "voe", "rvd", "nsd", "hd95", "assd")
+        scores = ("dice", "rvd", "nsd", "hd95", "assd")
         title += "; hd95 and assd in mm"
     table = Table(title=title)
     table.add_column("class", overflow="fold")

@@ -78,8 +78,12 @@ class Volumes(Pairs):
         ]
         self.groups = [name.rpartition("/")[0] for name in self.names]
 
+    def image(self, group: str) -> Volume:
+        """The image of a case, of which only the header is read."""
+        return Volume(self._files[group][0])
+
     def spacing(self, group: str) -> tuple[float, float, float]:
-        return Volume(self._files[group][0]).spacing[::-1]
+        return self.image(group).spacing[::-1]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads one slice and its labels.
