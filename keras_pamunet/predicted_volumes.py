@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.volumes import Volumes, nifti_files, open_case, read_labels
 from keras_pamunet.predicted_masks import PredictedMasks
@@ -27,7 +28,7 @@ class PredictedVolumes(PredictedMasks):
 
     def __init__(self, root: str | Path, source: Volumes, others: bool = False):
         super().__init__(root, source, others)
-        self.class_names = source.class_names
+        self.class_names = source.class_names or self.class_names
         self._source = source
         self._recent = functools.lru_cache(maxsize=1)(self._open)
 
@@ -52,8 +53,8 @@ class PredictedVolumes(PredictedMasks):
     def _find(self, root: Path) -> dict[str, Path]:
         return nifti_files([root])
 
-    def _expected(self, source: Volumes) -> set[str]:
-        return {*source.groups}
+    def _expected(self, source: Pairs) -> set[str]:
+        return set(source.groups or ())
 
     def _open(self, case: str) -> Volume:
         _, labels, wrong = open_case(

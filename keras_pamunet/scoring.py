@@ -106,9 +106,12 @@ def score(
         cached = {id(x): Resized(x, sizes[0]) for x in sources}
         pairs = [cached[id(x)] for x in sources]
     for path in masks:
-        source = pairs[0]
-        kind = PredictedVolumes if isinstance(source, Volumes) else PredictedMasks
-        scored[str(path)] = kind(path, source, others=subset != ALL)
+        source, others = pairs[0], subset != ALL
+        scored[str(path)] = (
+            PredictedVolumes(path, source, others)
+            if isinstance(source, Volumes)
+            else PredictedMasks(path, source, others)
+        )
         pairs.append(pairs[0])
     ranges = networks[0].input_range if networks else None
     check([pairs[0]], progress, ranges)
