@@ -10,6 +10,7 @@ from nibabel import orientations
 from nibabel.affines import from_matvec, voxel_sizes
 from nibabel.processing import resample_from_to
 
+from keras_pamunet.data.label_table import label_table
 from keras_pamunet.data.nifti import (
     MAX_SLICE,
     UnfitVolume,
@@ -123,11 +124,15 @@ class Volume:
             )
         return pixels
 
-    def to_nifti(self, labels: np.ndarray) -> nibabel.Nifti1Image:
+    def to_nifti(
+        self, labels: np.ndarray, class_names: Sequence[str] = ()
+    ) -> nibabel.Nifti1Image:
         """Labels of the slices as an image that lies on the volume's own.
 
         Args:
             labels: `(slices, rows, columns)` booleans or integers from 0 to 255.
+            class_names: of the labels 1, 2, ..., for the header, see
+                `keras_pamunet.data.label_table`.
 
         Returns:
             uint8 image with the shape, the affine, the codes of both transforms and
@@ -151,7 +156,10 @@ class Volume:
                 "Expected booleans or integers from 0 to 255 as labels. Received: "
                 f"{labels.dtype} from {labels.min()} to {labels.max()}"
             )
-        return self._laid_down(labels.astype("uint8", copy=False))
+        image = self._laid_down(labels.astype("uint8", copy=False))
+        if class_names:
+            image.header.extensions.append(label_table(class_names))
+        return image
 
     def to_probabilities(self, shares: np.ndarray) -> nibabel.Nifti1Image:
         """Probabilities of the slices as an image that lies on the volume's own.

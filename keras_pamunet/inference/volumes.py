@@ -67,7 +67,8 @@ def predict_volume(
 
     Returns:
         uint8 labels, 0 and 1, or those of several classes (of classes that overlap
-        the last), in the shape and with the affine and orientation of the source.
+        the last), in the shape and with the affine and orientation of the source. An
+        extension of the header has the names and the colours of the classes.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -84,7 +85,7 @@ def predict_volume(
     _check_takes_ct(model)
     volume = _open(source, model)
     found = _predict(volume, model, batch_size, flips, progress)
-    return volume.to_nifti(found.labels)
+    return volume.to_nifti(found.labels, model.class_names)
 
 
 def predict_volumes(
@@ -197,9 +198,10 @@ def predict_volumes(
                 _write(volume.to_probabilities(found.probabilities), maps[mask])
             for label, path in enumerate(classes.get(mask, ()), 1):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _write(volume.to_nifti(found.of_class(label)), path)
+                own = model.class_names[label - 1 : label]
+                _write(volume.to_nifti(found.of_class(label), own), path)
             mask.parent.mkdir(parents=True, exist_ok=True)
-            _write(volume.to_nifti(found.labels), mask)
+            _write(volume.to_nifti(found.labels, model.class_names), mask)
             results[mask] = to_record(
                 found.labels, found.objects, model.class_names, voxel_ml
             )
