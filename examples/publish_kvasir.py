@@ -240,14 +240,14 @@ def score(
     }
     models = {"open": model, "closed": close_gates(model)}
     return {
-        "metrics": {how: result["summary"] for how, result in results.items()},
+        "metrics": {how: result.summary for how, result in results.items()},
         "validation_dice_with_gates": {
-            state: evaluate(model, validation)["summary"]["dice"]
+            state: evaluate(model, validation).summary["dice"]
             for state, model in models.items()
         },
         "gates": gate_effects(model, np.stack([image for image, _ in validation])),
         "images": {
-            how: [{key: x[key] for key in ("name", *SCORES)} for x in result["images"]]
+            how: [{key: x[key] for key in ("name", *SCORES)} for x in result.images]
             for how, result in results.items()
         },
     }
@@ -341,7 +341,7 @@ def of_kind(reached: dict[str, dict], kind: str) -> dict[str, dict]:
 
 def scores_of(folder: Path, validation: Resized) -> dict:
     test = json.loads((folder / "metrics.json").read_text("utf-8"))
-    found = evaluate(load_model(folder), validation, flips=test["flips"])["summary"]
+    found = evaluate(load_model(folder), validation, flips=test["flips"]).summary
     return {"validation_dice": found["dice"], "test": test["summary"]}
 
 
@@ -365,7 +365,7 @@ def check_half(folder: Path, pairs: Resized, scores: dict) -> None:
     """Makes sure that half precision has not changed the scores."""
     model = PAMUNet.from_preset(folder)
     for how in ("network size", "network size, mean of flips"):
-        stored = evaluate(model, pairs, flips="flips" in how)["summary"]
+        stored = evaluate(model, pairs, flips="flips" in how).summary
         for name in SCORES:
             change = abs(stored[name] - scores[how][name])
             if change > HALF_TOLERANCE:

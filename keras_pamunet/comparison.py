@@ -1,7 +1,9 @@
 """Compares what `evaluate` found of several models on the same images."""
 
 import csv
+import dataclasses
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,41 @@ import numpy as np
 
 from keras_pamunet import bootstrap
 from keras_pamunet.files import replace_text, write_json
+from keras_pamunet.scores import Scores
 
 SCORES = ("dice", "iou", "recall", "precision")
 
 
-def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How several models differ on the same images.
+
+    Args:
+        settings: how they were scored.
+        bootstrap: how the intervals were made.
+        summaries: by model the summary of its `Scores`.
+        differences: by each further model `to`, the first model, and for each score
+            the `mean` of score minus that of the first, its 95 % `interval` (`None`
+            for fewer than two images or groups) and a `verdict`: `"higher"` or
+            `"lower"` if the interval leaves out 0, else `"not told apart"`.
+        images: a row for each image: `name`, its `group` if there are groups, and
+            `scores` by model.
+    """
+
+    settings: dict[str, Any]
+    bootstrap: dict[str, Any]
+    summaries: dict[str, dict[str, Any]]
+    differences: dict[str, dict[str, Any]]
+    images: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `comparison.json` holds."""
+        return dataclasses.asdict(self)
+
+
+def compare(
+    results: Mapping[str, Scores], settings: Mapping[str, Any] | None = None
+) -> Comparison:
     """Compares each model with the first, image by image.
 
     On the same images two models' scores go up and down together, so the interval of
@@ -24,15 +56,7 @@ def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     Args:
         results: what `keras_pamunet.evaluation.evaluate` returned, by the name of the
             model. All of the same images, in the same order and size.
-
-    Returns:
-        `summaries`, by model the summary as it was given. `differences`, by each
-        further model `to`, the first model, and for each score the `mean` of score
-        minus that of the first, its 95 % `interval` (`None` for fewer than two images
-        or groups) and a `verdict`: `"higher"` or `"lower"` if the interval leaves out
-        0, else `"not told apart"`. `bootstrap`, how the intervals were made.
-        `images`, a row for each image: `name`, its `group` if there are groups, and
-        `scores` by model.
+        settings: how they were scored, for the record.
 
     Raises:
         ValueError: for fewer than two models, or if their images are not the same.
@@ -40,7 +64,7 @@ def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     Example:
 
     >>> results = {name: evaluate(model, pairs) for name, model in models.items()}
-    >>> compare(results)["differences"]["mine"]["dice"]
+    >>> compare(results).differences["mine"]["dice"]
     {"mean": 0.012, "interval": [-0.003, 0.027], "verdict": "not told apart"}
     """
     if len(results) < 2:
@@ -48,25 +72,26 @@ def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             f"Expected results of two or more models. Received: {', '.join(results)}"
         )
     first, *others = results
-    images = results[first]["images"]
+    images = results[first].images
     names = [row["name"] for row in images]
     groups = [row["group"] for row in images] if "group" in images[0] else None
     for model in others:
-        if [row["name"] for row in results[model]["images"]] != names:
+        if [row["name"] for row in results[model].images] != names:
             raise ValueError(
                 "Expected results of the same images, in the same order. Received: "
                 f"others of {model} than of {first}"
             )
     count = len(names if groups is None else set(groups))
-    return {
-        "bootstrap": bootstrap.settings(count, groups is not None),
-        "summaries": {model: result["summary"] for model, result in results.items()},
-        "differences": {
+    return Comparison(
+        settings=dict(settings or {}),
+        bootstrap=bootstrap.settings(count, groups is not None),
+        summaries={model: result.summary for model, result in results.items()},
+        differences={
             model: {
                 "to": first,
                 **{
                     score: _difference(
-                        [row[score] for row in results[model]["images"]],
+                        [row[score] for row in results[model].images],
                         [row[score] for row in images],
                         groups,
                     )
@@ -75,18 +100,18 @@ def compare(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             }
             for model in others
         },
-        "images": [
+        images=[
             {
                 "name": name,
                 **({} if groups is None else {"group": groups[index]}),
                 "scores": {
-                    model: {score: result["images"][index][score] for score in SCORES}
+                    model: {score: result.images[index][score] for score in SCORES}
                     for model, result in results.items()
                 },
             }
             for index, name in enumerate(names)
         ],
-    }
+    )
 
 
 def _difference(scores, first, groups):
@@ -104,18 +129,18 @@ def _difference(scores, first, groups):
     }
 
 
-def write_comparison(comparison: dict[str, Any], folder: str | Path) -> None:
+def write_comparison(comparison: Comparison, folder: str | Path) -> None:
     """Writes `comparison.json`, and `comparison.csv`: each image's Dice by model.
 
     Args:
-        comparison: what `compare` returned. What else it holds is written, too.
+        comparison: what `compare` returned.
         folder: where to.
 
     Raises:
         OSError: names the file that cannot be written.
     """
-    models = list(comparison["summaries"])
-    images = comparison["images"]
+    models = list(comparison.summaries)
+    images = comparison.images
     keys = [key for key in ("name", "group") if key in images[0]]
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -124,4 +149,4 @@ def write_comparison(comparison: dict[str, Any], folder: str | Path) -> None:
         dice = (row["scores"][model]["dice"] for model in models)
         writer.writerow([*(row[key] for key in keys), *dice])
     replace_text(Path(folder, "comparison.csv"), table.getvalue())
-    write_json(Path(folder, "comparison.json"), comparison)
+    write_json(Path(folder, "comparison.json"), comparison.to_json())

@@ -31,6 +31,7 @@ from keras_pamunet.models import Segmenter
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_kind
+from keras_pamunet.scores import Scores
 from keras_pamunet.targets import (
     is_class,
     label_count,
@@ -53,7 +54,7 @@ def evaluate(
     progress: bool = True,
     subset: str = "test",
     flips: bool = True,
-) -> dict[str, Any]:
+) -> Scores:
     """Scores a model.
 
     Args:
@@ -72,23 +73,7 @@ def evaluate(
             without `mirror_axes`.
 
     Returns:
-        `{"subset": ..., "flips": ..., "summary": {...},
-        "images": [{"name": ..., "dice": ..., "classes": [...]}, ...]}`.
-        The summary has the mean over images and classes of Dice, IoU, recall and
-        precision, in which an image without a class scores 1 if none is found there;
-        `pooled_dice`, of all pixels together; `n`, the number of images; `n_missed`,
-        those with a class of which nothing was found, and `n_false`, those with a
-        found class that is not there; `intervals`, the 95 % bootstrap interval of each
-        of the four means, see `keras_pamunet.bootstrap.mean_interval`. Its `classes`
-        have a row for each class: `class` (the label), `name`, the same means over the
-        images that have the class (`None` if there are none), `n_with_truth`,
-        `n_missed` and `n_false`.
-        If the source has groups, such as the volumes of slices, each image has its
-        `group`, the intervals draw groups, and the summary has their number,
-        `n_groups`, and `cases`, see `keras_pamunet.cases.CaseScores.summary`; the
-        `cases` beside the images hold those of each group, with volumes in ml and
-        distances in mm where the spacing is known, as at full size. Of
-        `PredictedMasks` `flips` is `None`.
+        The means, and the scores of each image and each group of images.
 
     Raises:
         ValueError: names the image, if it has another number of channels than the model
@@ -151,17 +136,16 @@ def evaluate(
         _class_row([row["classes"][index] for row in rows], names)
         for index in range(len(channels))
     ]
-    result = {
-        "subset": subset,
-        "flips": None
-        if isinstance(model, PredictedMasks)
-        else flips and bool(model.mirror_axes),
-        "summary": summary,
-        "images": rows,
-    }
     if cases:
         summary["cases"] = cases.summary()
-        result["cases"] = cases.rows
+    flipped = None if isinstance(model, PredictedMasks) else bool(model.mirror_axes)
+    result = Scores(
+        subset=subset,
+        flips=flipped and flips,
+        summary=summary,
+        images=rows,
+        cases=cases.rows if cases else None,
+    )
     if output is not None:
         folder = Path(output) / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +170,7 @@ def evaluate(
             )
             name = _file_name(rows[index]["name"])
             write_picture(picture, folder / f"{rank + 1:03}_{name}")
-        write_json(record, result)
+        write_json(record, result.to_json())
     return result
 
 

@@ -3,12 +3,12 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from keras_pamunet.data import Phantom, open_splits
+from keras_pamunet.exported import Exported
 from keras_pamunet.files import make_folder
 from keras_pamunet.inference.onnx_model import OnnxModel
 from keras_pamunet.inference.predictor import fit_image
@@ -30,7 +30,7 @@ def export(
     overwrite: bool = False,
     progress: bool = True,
     score_activation: str | None = None,
-) -> dict[str, Any]:
+) -> Exported:
     """Writes a model as an ONNX file, if that finds the same as the model in Keras.
 
     Args:
@@ -53,9 +53,7 @@ def export(
             `keras_pamunet.analysis.attention_maps.gate_effects` for when it is safe.
 
     Returns:
-        `{"images": ..., "largest_difference": ..., "changed_pixels": ...,
-        "pixels": ...}`: what was compared, the largest difference of probabilities,
-        and the number of pixels whose label is another.
+        What was compared, and how the two differ.
 
     Raises:
         FileExistsError: if the file is there.
@@ -90,11 +88,11 @@ def export(
             write_onnx(model, new, batch_size)
         report = _compare(model, OnnxModel(new), images, progress)
         # Not >, which is false for NaN.
-        if not report["largest_difference"] <= tolerance:
+        if not report.largest_difference <= tolerance:
             raise ValueError(
                 f"Expected probabilities within {tolerance} of those in Keras. "
-                f"Received: a difference of {report['largest_difference']:.2g}, and "
-                f"{report['changed_pixels']} of {report['pixels']} pixels of another "
+                f"Received: a difference of {report.largest_difference:.2g}, and "
+                f"{report.changed_pixels} of {report.pixels} pixels of another "
                 "mask. Nothing was written."
             )
         os.replace(new, output)
@@ -134,9 +132,9 @@ def _compare(model, exported, images, progress):
         one, other = (to_labels(batch[0], model.masks) for batch in (ours, theirs))
         changed += int(np.count_nonzero(one != other))
         pixels += one.size
-    return {
-        "images": len(images),
-        "largest_difference": float(largest),
-        "changed_pixels": changed,
-        "pixels": pixels,
-    }
+    return Exported(
+        images=len(images),
+        largest_difference=float(largest),
+        changed_pixels=changed,
+        pixels=pixels,
+    )

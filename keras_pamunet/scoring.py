@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_pamunet.comparison import compare, write_comparison
+from keras_pamunet.comparison import Comparison, compare, write_comparison
 from keras_pamunet.data import Resized, Volumes, check
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import make_folder
@@ -16,6 +16,7 @@ from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.predicted_volumes import PredictedVolumes
 from keras_pamunet.run_folder import CONFIG
 from keras_pamunet.scored_pairs import ALL, open_pairs
+from keras_pamunet.scores import Scores
 
 
 def score(
@@ -32,7 +33,7 @@ def score(
     num_classes: int | None = None,
     seed: int = 0,
     progress: bool = True,
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+) -> tuple[dict[str, Scores], Comparison | None]:
     """Scores models, and folders of predicted masks, on the same pairs.
 
     Args:
@@ -130,16 +131,14 @@ def score(
     }
     if len(results) == 1:
         return results, None
-    comparison = {
-        "settings": {
-            "data": None if data is None else str(data),
-            "split": None if split is None else str(split),
-            "subset": subset,
-            "full_size": full_size,
-            "flips": flips if networks else None,
-        },
-        **compare(results),
+    settings = {
+        "data": None if data is None else str(data),
+        "split": None if split is None else str(split),
+        "subset": subset,
+        "full_size": full_size,
+        "flips": flips if networks else None,
     }
+    comparison = compare(results, settings)
     if output is not None:
         write_comparison(comparison, output)
     return results, comparison

@@ -24,6 +24,7 @@ from keras_pamunet.files import (
 )
 from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
 from keras_pamunet.run_folder import check_backend, open_run, write_config
+from keras_pamunet.search import Search
 from keras_pamunet.targets import label_count
 from keras_pamunet.training import Recipe, find_recipe, train
 
@@ -149,7 +150,7 @@ def tune(
     progress: bool = True,
     window: str | tuple[float, float] | None = None,
     **model_arguments: Any,
-) -> list[dict[str, Any]]:
+) -> Search:
     """Searches the hyperparameters that give the best Dice on the validation pairs.
 
     Each trial is a run of `keras_pamunet.training.train`. The test pairs are not used.
@@ -181,8 +182,7 @@ def tune(
             in all trials.
 
     Returns:
-        A row for each trial, the best first: `trial`, `status` (`"done"`, `"refused"`
-        or `"failed"`), `dice`, `macs`, `epochs`, the hyperparameters and `note`.
+        The trials, the best first, and the folder of the best model.
 
     Raises:
         ValueError: for unfit data or arguments, a folder that holds another search,
@@ -316,7 +316,7 @@ def _report(rows, runs, settings, output):
         raise ValueError(f"No trial could be trained; see {output / 'trials.csv'}")
     model = load_model(runs.run_folder(best["trial"]))
     model.save_to_preset(output / "best", {"search": plain(settings), "trial": best})
-    return rows
+    return Search(trials=rows, folder=output)
 
 
 class _Runs(keras_tuner.Tuner):
@@ -339,7 +339,7 @@ class _Runs(keras_tuner.Tuner):
                     epochs=hp.values.get("tuner/epochs", epochs),
                     subset="validation",
                     **{**arguments, **self.hypermodel.values(hp)},
-                )["summary"]["dice"]
+                ).summary["dice"]
             except FloatingPointError as error:
                 trial.message = f"failed: {error}"
             except (ValueError, OSError) as error:  # Of no trial, but of the whole.

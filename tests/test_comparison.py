@@ -6,6 +6,7 @@ import pytest
 
 from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.comparison import SCORES, compare, write_comparison
+from keras_pamunet.scores import Scores
 
 
 def result_of(dice, groups=None):
@@ -16,7 +17,8 @@ def result_of(dice, groups=None):
     ]
     for row, group in zip(rows, groups or ()):
         row["group"] = group
-    return {"summary": {"dice": float(np.mean(dice))}, "images": rows}
+    summary = {"dice": float(np.mean(dice))}
+    return Scores(subset="test", flips=True, summary=summary, images=rows)
 
 
 def test_compare(rng, tmp_path):
@@ -30,7 +32,7 @@ def test_compare(rng, tmp_path):
         "same": result_of(first),
     }
     found = compare(results)
-    differences = found["differences"]
+    differences = found.differences
     assert list(differences) == ["better", "worse", "alike", "same"]
     for name, verdict in (
         ("better", "higher"),
@@ -47,10 +49,10 @@ def test_compare(rng, tmp_path):
     assert dice["interval"] == pytest.approx(mean_interval(0.02 + noise))
     assert np.ptp(dice["interval"]) < 0.2 * np.ptp(mean_interval(first))
     assert differences["same"]["dice"]["interval"] == [0, 0]
-    assert found["summaries"]["a"]["dice"] == np.mean(first)
-    assert found["bootstrap"]["resampled"] == "images"
+    assert found.summaries["a"]["dice"] == np.mean(first)
+    assert found.bootstrap["resampled"] == "images"
     write_comparison(found, tmp_path)
-    assert json.loads((tmp_path / "comparison.json").read_text()) == found
+    assert json.loads((tmp_path / "comparison.json").read_text()) == found.to_json()
     with (tmp_path / "comparison.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["name", *results]
@@ -65,18 +67,18 @@ def test_compare_groups(rng, tmp_path):
     found = compare(
         {"x": result_of(first, groups), "y": result_of(first + by_group, groups)}
     )
-    dice = found["differences"]["y"]["dice"]
+    dice = found.differences["y"]["dice"]
     assert dice["interval"] == pytest.approx(mean_interval([0.01, 0.02, -0.015]))
     assert dice["verdict"] == "not told apart"
-    assert found["bootstrap"]["resampled"] == "groups"
-    assert found["bootstrap"]["n_resampled"] == 3
+    assert found.bootstrap["resampled"] == "groups"
+    assert found.bootstrap["n_resampled"] == 3
     write_comparison(found, tmp_path)
     assert (tmp_path / "comparison.csv").read_text().startswith("name,group,x,y\n")
 
 
 def test_one_image():
     found = compare({"x": result_of([0.5]), "y": result_of([0.9])})
-    dice = found["differences"]["y"]["dice"]
+    dice = found.differences["y"]["dice"]
     assert dice["mean"] == pytest.approx(0.4) and dice["interval"] is None
     assert dice["verdict"] == "not told apart"
 
@@ -85,6 +87,6 @@ def test_errors():
     with pytest.raises(ValueError, match="two or more models. Received: x"):
         compare({"x": result_of([0.5])})
     other = result_of([0.5, 0.6])
-    other["images"].reverse()
+    other.images.reverse()
     with pytest.raises(ValueError, match="others of y than of x"):
         compare({"x": result_of([0.5, 0.6]), "y": other})

@@ -33,17 +33,17 @@ def test_evaluate(folder, tmp_path, model):
         progress=False,
         flips=False,
     )
-    assert [row["name"] for row in result["images"]] == source.names
-    for index, row in enumerate(result["images"]):
+    assert [row["name"] for row in result.images] == source.names
+    for index, row in enumerate(result.images):
         image, truth = source[index]
         found = np.asarray(model(image[np.newaxis]))[0, ..., 0] > 0.5
         dice = 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum())
         np.testing.assert_allclose(row["dice"], dice, rtol=1e-5)
-    (row,) = result["summary"]["classes"]
+    (row,) = result.summary["classes"]
     assert row["class"] == 1 and row["n_with_truth"] == 12
-    assert row["dice"] == pytest.approx(result["summary"]["dice"])
-    scores = [row["dice"] for row in result["images"]]
-    np.testing.assert_allclose(result["summary"]["dice"], np.mean(scores), rtol=1e-6)
+    assert row["dice"] == pytest.approx(result.summary["dice"])
+    scores = [row["dice"] for row in result.images]
+    np.testing.assert_allclose(result.summary["dice"], np.mean(scores), rtol=1e-6)
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     worst = source.names[int(np.argmin(scores))].replace("/", "_")
     assert len(pictures) == 3 and pictures[0] == f"001_{worst}.png"
@@ -78,13 +78,13 @@ def test_flips(folder, model):
     # The mask as its own truth.
     source._pairs[0] = image, mask
     result = evaluate(model, source, progress=False)
-    assert result["flips"] and result["images"][0]["dice"] == 1
+    assert result.flips and result.images[0]["dice"] == 1
 
 
 def test_evaluate_full_size(folder, tmp_path, model):
     source = Folder(folder)
     result = evaluate(model, source, tmp_path, full_size=True, progress=False)
-    for (image, truth), row in zip(source, result["images"]):
+    for (image, truth), row in zip(source, result.images):
         found = segment(model, image).mask
         assert found.shape == truth.shape and truth.shape[0] in (39, 40)
         dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
@@ -169,7 +169,7 @@ def test_evaluate_each_class(tmp_path):
 
     source = Resized(Liver(4), (32, 32))
     result = evaluate(Livers(), source, tmp_path, progress=False, flips=False)
-    liver, tumour = result["summary"]["classes"]
+    liver, tumour = result.summary["classes"]
     assert liver["class"] == 1 and tumour["class"] == 2
     found = 16 * 16
     dice = np.mean([2 * (found - 16) / (2 * found - 16)] * 2 + [1, 1])
@@ -181,8 +181,8 @@ def test_evaluate_each_class(tmp_path):
     for name in ("dice", "iou", "recall", "precision"):
         assert tumour[name] == 0
     assert (tumour["n_with_truth"], tumour["n_missed"], tumour["n_false"]) == (2, 2, 1)
-    summary = result["summary"]
+    summary = result.summary
     assert (summary["n"], summary["n_missed"], summary["n_false"]) == (4, 2, 1)
-    rows = result["images"][3]["classes"]
+    rows = result.images[3]["classes"]
     assert [row["dice"] for row in rows] == [1, 0] and not rows[1]["truth"]
-    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result.to_json()

@@ -69,9 +69,9 @@ def converts(monkeypatch, exported):
 def test_any_size(rng, model, exported):
     path, report = exported
     assert [file.name for file in path.parent.iterdir()] == ["any.onnx"]
-    assert report["images"] == 20
-    assert report["pixels"] == 10 * (64 * 64 + 97 * 97)
-    assert report["largest_difference"] <= 1e-5 and report["changed_pixels"] == 0
+    assert report.images == 20
+    assert report.pixels == 10 * (64 * 64 + 97 * 97)
+    assert report.largest_difference <= 1e-5 and report.changed_pixels == 0
     ours, theirs = make((None, None, 3)), OnnxModel(path)
     ours.set_weights(model.get_weights())
     assert theirs.input_shape == (None, None, None, 3)
@@ -222,9 +222,9 @@ def test_report(rng, exported):
     report = onnx_export._compare(other, theirs, images, False)
     one, two = (model.predict_on_batch(images) for model in (other, theirs))
     changed = np.count_nonzero((one > 0.5) != (two > 0.5))
-    assert 0 < changed == report["changed_pixels"]
-    assert report["largest_difference"] == pytest.approx(np.abs(one - two).max(), 1e-4)
-    assert (report["images"], report["pixels"]) == (3, 3 * 32 * 32)
+    assert 0 < changed == report.changed_pixels
+    assert report.largest_difference == pytest.approx(np.abs(one - two).max(), 1e-4)
+    assert (report.images, report.pixels) == (3, 3 * 32 * 32)
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")

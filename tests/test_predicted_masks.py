@@ -27,9 +27,9 @@ def test_scores(folder, found, tmp_path):
     """As the formulas have them."""
     source = Folder(folder)
     result = evaluate(PredictedMasks(found, source), source, tmp_path, progress=False)
-    assert result["flips"] is None
+    assert result.flips is None
     both = sizes = 0
-    for name, (_, truth), row in zip(source.names, source, result["images"]):
+    for name, (_, truth), row in zip(source.names, source, result.images):
         mask = np.asarray(Image.open(found / f"{name}.png")) > 0
         truth = truth > 0
         hit = (mask & truth).sum()
@@ -38,9 +38,9 @@ def test_scores(folder, found, tmp_path):
         assert row["iou"] == pytest.approx(hit / (mask | truth).sum())
         assert row["recall"] == pytest.approx(hit / truth.sum() if hit else 0)
         assert row["precision"] == pytest.approx(hit / mask.sum() if hit else 0)
-    summary = result["summary"]
+    summary = result.summary
     assert summary["pooled_dice"] == pytest.approx(2 * both / sizes)
-    missed = sum(row["dice"] == 0 for row in result["images"]) - 1
+    missed = sum(row["dice"] == 0 for row in result.images) - 1
     assert summary["n_missed"] == missed >= 1 and summary["n_false"] == 1
     assert (tmp_path / "metrics.json").exists()
     assert len(list((tmp_path / "pictures").iterdir())) == 8
@@ -57,7 +57,7 @@ def test_labels(tmp_path, rng):
     source = MaskFolder(tmp_path / "truth", num_classes=3)
     masks = PredictedMasks(tmp_path / "found", source)
     result = evaluate(masks, source, progress=False)
-    for label, row in zip((1, 2), result["summary"]["classes"]):
+    for label, row in zip((1, 2), result.summary["classes"]):
         hit = ((truth == label) & (found == label)).sum()
         sizes = (truth == label).sum() + (found == label).sum()
         assert row["class"] == label and row["dice"] == pytest.approx(2 * hit / sizes)
@@ -76,7 +76,7 @@ def test_names(folder, found):
     with pytest.raises(ValueError, match="10 without a true mask: .* and 5 more"):
         PredictedMasks(found, part)
     masks = PredictedMasks(found, part, others=True)
-    assert evaluate(masks, part, progress=False)["summary"]["n"] == 2
+    assert evaluate(masks, part, progress=False).summary["n"] == 2
 
 
 def test_other_sizes(folder, found):

@@ -40,7 +40,7 @@ def test_scores(found, num_classes):
         data=root, masks=[masks], num_classes=num_classes, progress=False
     )
     (result,) = results.values()
-    for case, row in zip(CASES, result["cases"], strict=True):
+    for case, row in zip(CASES, result.cases, strict=True):
         truth = labels_of(root / f"{case.replace('volume', 'segmentation')}.nii.gz")
         mask = labels_of(masks / f"{case}.nii.gz")
         for label, scores in enumerate(row["classes"], 1):

@@ -42,10 +42,10 @@ def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
         [path], folder, masks=[tmp_path / "found"], full_size=True, progress=False
     )
     model, masks = results.values()
-    assert model["summary"] == masks["summary"] and model["images"] == masks["images"]
-    assert model["subset"] == "all" and model["summary"]["n"] == 12
-    assert 0 < model["summary"]["dice"] < 1
-    difference = comparison["differences"][str(tmp_path / "found")]["dice"]
+    assert model.summary == masks.summary and model.images == masks.images
+    assert model.subset == "all" and model.summary["n"] == 12
+    assert 0 < model.summary["dice"] < 1
+    difference = comparison.differences[str(tmp_path / "found")]["dice"]
     assert difference == {
         "mean": 0,
         "interval": [0, 0],
@@ -56,8 +56,8 @@ def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
         data=folder, masks=[tmp_path / "found"], subset="test", progress=False
     )
     (result,) = results.values()
-    assert comparison is None and result["summary"]["n"] == 1
-    assert result["images"][0] in model["images"]
+    assert comparison is None and result.summary["n"] == 1
+    assert result.images[0] in model.images
 
 
 def test_command(folder, models, tmp_path):
@@ -89,7 +89,7 @@ def test_command_of_one_model(folder, models, tmp_path):
     assert done.exit_code == 0 and "all (12 images)" in done.output
     results, _ = score([models / "a.keras"], folder, progress=False)
     (result,) = results.values()
-    summary = result["summary"]
+    summary = result.summary
     low, high = summary["intervals"]["dice"]
     assert f"{summary['dice']:.3f} ({low:.3f} to {high:.3f})" in done.output
     assert low < summary["dice"] < high
@@ -101,7 +101,7 @@ def test_models_of_two_sizes(folder, models):
         results, comparison = score(
             [models / "a.keras", models / "c.keras"], folder, progress=False
         )
-    assert comparison["settings"]["full_size"]
+    assert comparison.settings["full_size"]
     alone, _ = score([models / "c.keras"], folder, full_size=True, progress=False)
     assert results[str(models / "c.keras")] == alone[str(models / "c.keras")]
 
@@ -174,6 +174,6 @@ def test_safe_names_of_folders(folder, tmp_path, monkeypatch):
         shutil.copytree("masks", name)
     masks = ["x y", "x_y", "../z"]
     results, _ = score(data=".", masks=masks, output="out", progress=False)
-    assert [x["summary"]["dice"] for x in results.values()] == [1, 1, 1]
+    assert [x.summary["dice"] for x in results.values()] == [1, 1, 1]
     found = {path.parent.name for path in (folder / "out").glob("*/metrics.json")}
     assert found == {"x_y", "x_y-2", "z"}

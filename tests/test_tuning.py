@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import keras_tuner
@@ -58,7 +59,7 @@ def trained(monkeypatch, model_file):
             raise FloatingPointError("The loss became nan")
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy(model_file, output)
-        return {"summary": {"dice": expansion / 10}}
+        return SimpleNamespace(summary={"dice": expansion / 10})
 
     monkeypatch.setattr(tuning.SegmenterHyperModel, "build", build)
     monkeypatch.setattr(tuning, "train", train)
@@ -77,7 +78,7 @@ def read_table(output):
 def test_search(folder, tmp_path):
     ceiling = count(PAMUNet((32, 32, 3), expansion=5))["macs"]
     settings = {**SMALL, "trials": 2, "search": ("expansion",), "max_macs": ceiling}
-    rows = tuning.tune(folder, tmp_path / "search", **settings)
+    rows = tuning.tune(folder, tmp_path / "search", **settings).trials
     assert [row["status"] for row in rows] == ["done", "refused"]
     for row in rows:
         run = tmp_path / f"search/trials/trial_{row['trial']}/run"
@@ -101,7 +102,9 @@ def test_search(folder, tmp_path):
 
 def test_failing_trial_is_marked(folder, tmp_path, trained):
     settings = {**SMALL, "trials": 8}
-    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    rows = tuning.tune(
+        folder, tmp_path / "search", search=("expansion",), **settings
+    ).trials
     assert sorted(row["expansion"] for row in rows) == list(range(1, 9))
     assert rows[0]["expansion"] == 8 and rows[0]["status"] == "done"
     assert rows[-1]["expansion"] == 7 and rows[-1]["status"] == "failed"
@@ -119,7 +122,9 @@ def test_other_failures_are_marked(folder, tmp_path, trained, monkeypatch):
     train = tuning.train
     monkeypatch.setattr(tuning, "train", fail)
     settings = {**SMALL, "trials": 8}
-    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    rows = tuning.tune(
+        folder, tmp_path / "search", search=("expansion",), **settings
+    ).trials
     failed = {row["expansion"]: row["note"] for row in rows if row["status"] != "done"}
     assert set(failed) == {3, 7} and "no memory" in failed[3]
 
@@ -138,7 +143,7 @@ def test_failures_in_a_row(folder, tmp_path, trained, monkeypatch):
     split = tmp_path / "split.json"
     save_split(split, ratio_split(Folder(folder).names))
     settings = {**SMALL, "search": ("expansion",), "trials": 8, "split": split}
-    rows = tuning.tune(folder, tmp_path / "search", **settings)
+    rows = tuning.tune(folder, tmp_path / "search", **settings).trials
     assert [row["status"] for row in rows] == ["done", *7 * ["failed"]]
     metadata = json.loads((tmp_path / "search/best/metadata.json").read_text())
     assert metadata["search"]["split"] == str(split)
@@ -165,7 +170,7 @@ def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
     with pytest.raises(KeyboardInterrupt):
         search()
     monkeypatch.setattr(tuning, "train", train)
-    rows = search()
+    rows = search().trials
     assert len(rows) == len(trained) == 4
     assert trained[2]["expansion"] == broken[0]
     # All the same asks for nothing, more trials go on.
@@ -178,7 +183,9 @@ def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
 @once
 def test_hyperband(folder, tmp_path, trained):
     settings = {**SMALL, "trials": None, "tuner": "hyperband", "epochs": 3}
-    rows = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    rows = tuning.tune(
+        folder, tmp_path / "search", search=("expansion",), **settings
+    ).trials
     assert {row["epochs"] for row in rows} == {1, 3}
     assert {call["epochs"] for call in trained} == {1, 3}
     with pytest.raises(ValueError, match="no `trials`"):

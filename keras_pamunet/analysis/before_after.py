@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from keras_pamunet.data.resized import Resized
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import before_after
 from keras_pamunet.inference.predictor import Predictor, predict_batch, resize_labels
+from keras_pamunet.scores import Scores
 from keras_pamunet.targets import to_labels
 
 IMAGES = 4
@@ -17,7 +17,7 @@ IMAGES = 4
 
 def write_before_after(
     models: Mapping[str, Predictor],
-    results: dict[str, dict[str, Any]],
+    results: Mapping[str, Scores],
     source: Resized,
     path: str | Path,
     flips: bool = True,
@@ -34,7 +34,7 @@ def write_before_after(
     Raises:
         OSError: if the picture cannot be written.
     """
-    dice = [[row["dice"] for row in result["images"]] for result in results.values()]
+    dice = [[row["dice"] for row in result.images] for result in results.values()]
     count = min(IMAGES, len(dice[-1]))
     picks = np.linspace(0, len(dice[-1]) - 1, count).astype(int)
     rows = []

@@ -71,7 +71,7 @@ def export(
 
     report = call(run, "keras_pamunet.onnx_export", extra="export,tensorflow")
     typer.echo(
-        f"{bold(output)}, compared with Keras on {report['images']} images: "
-        f"probabilities within {report['largest_difference']:.2g}, "
-        f"{report['changed_pixels']} of {report['pixels']:,} mask pixels changed"
+        f"{bold(output)}, compared with Keras on {report.images} images: "
+        f"probabilities within {report.largest_difference:.2g}, "
+        f"{report.changed_pixels} of {report.pixels:,} mask pixels changed"
     )

@@ -11,10 +11,10 @@ FEW = 20
 
 
 def show_scores(result, folder):
-    summary = result["summary"]
-    table = _table_of({"value": summary}, f"{result['subset']} ({summary['n']} images)")
-    if result["flips"] is not None:
-        table.add_row("mean of flips", "yes" if result["flips"] else "no")
+    summary = result.summary
+    table = _table_of({"value": summary}, f"{result.subset} ({summary['n']} images)")
+    if result.flips is not None:
+        table.add_row("mean of flips", "yes" if result.flips else "no")
     print_table(table)
     if len(summary["classes"]) > 1:
         show_classes(summary["classes"], _digits(summary))
@@ -29,7 +29,7 @@ def show_scores(result, folder):
 
 
 def show_comparison(comparison, folder):
-    summaries, settings = comparison["summaries"], comparison["settings"]
+    summaries, settings = comparison.summaries, comparison.settings
     first = next(iter(summaries.values()))
     how = "each in its own size" if settings["full_size"] else "in the models' size"
     if settings["flips"]:
@@ -37,7 +37,7 @@ def show_comparison(comparison, folder):
     print_table(
         _table_of(summaries, f"{settings['subset']} ({first['n']} images, {how})")
     )
-    for model, difference in comparison["differences"].items():
+    for model, difference in comparison.differences.items():
         dice, interval = difference["dice"], difference["dice"]["interval"]
         text = f"{model} - {difference['to']}: Dice {dice['mean']:+.3f}"
         if interval is not None:

@@ -141,12 +141,13 @@ def train(
 
 
 def _show_outcome(result, folder):
+    from keras_pamunet.comparison import Comparison
     from keras_pamunet.files import read_json_object
     from keras_pamunet.history import best_epoch, read_history
 
     comparison = folder / "comparison.json"
     if comparison.exists():
-        show_comparison(read_json_object(comparison), None)
+        show_comparison(Comparison(**read_json_object(comparison)), None)
     else:
         show_scores(result, None)
     typer.echo(f"Numbers per image: {folder / 'metrics.json'}")

@@ -97,15 +97,15 @@ def tune(
     }
     given = {name: value for name, value in options.items() if value is not None}
     folder = output or Path("runs", f"{Path(data).resolve().name}-tune")
-    rows = call(
+    found = call(
         run,
         "keras_pamunet.tuning",
         f"{folder} keeps what is done. To go on: ",
         "tune",
     )
-    columns = (Column(name, overflow="fold") for name in rows[0])
+    columns = (Column(name, overflow="fold") for name in found.best)
     table = Table(*columns, title="Trials, the best first")
-    for row in rows:
+    for row in found.trials:
         table.add_row(*(figure(value) for value in row.values()))
     print_table(table)
     for name in ("trials.csv", "trials.png", "best"):

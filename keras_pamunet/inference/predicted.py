@@ -2,6 +2,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from keras_pamunet.files import plain
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predicted:
@@ -19,3 +21,7 @@ class Predicted:
     kept: list[Path]
     rows: list[dict[str, Any]]
     folder: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it; paths are texts."""
+        return plain(dataclasses.asdict(self))

@@ -32,6 +32,7 @@ from keras_pamunet.run_folder import (
     write_config,
 )
 from keras_pamunet.saving import to_keras_file
+from keras_pamunet.scores import Scores
 from keras_pamunet.targets import label_count
 from keras_pamunet.training.batch_statistics import estimate_batch_statistics
 from keras_pamunet.training.checkpoint import Checkpoint
@@ -62,7 +63,7 @@ def train(
     window: str | tuple[float, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **model_arguments: Any,
-) -> dict[str, Any]:
+) -> Scores:
     """Trains a network, keeps the best epoch and scores it on the test pairs.
 
     Called again with the same arguments it goes on after the last finished epoch of
@@ -281,7 +282,7 @@ class Run:
         check_backend(self.output)
         return False
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Scores:
         """What a finished run has found.
 
         Raises:
@@ -333,7 +334,7 @@ class Run:
             names = {name: source.names for name, source in self.subsets.items()}
             write_config(self.output, self.settings, names)
 
-    def score_before(self, model: Segmenter, progress: bool) -> dict[str, Any] | None:
+    def score_before(self, model: Segmenter, progress: bool) -> Scores | None:
         """The scores of the model it starts from, if its classes are the same."""
         base = self.base
         classes = model.num_classes, model.masks
@@ -341,10 +342,12 @@ class Run:
             return None
         path = self.output / BEFORE
         if not path.exists():
-            write_json(path, self._score(model, None, progress))
+            write_json(path, self._score(model, None, progress).to_json())
         before = _read_metrics(path)
         if progress:
-            print(f"Before training, on {self.subset}: Dice {_dice(before):.3f}")
+            print(
+                f"Before training, on {self.subset}: Dice {before.summary['dice']:.3f}"
+            )
         return before
 
     def fit(
@@ -395,7 +398,7 @@ class Run:
             verbose=0 if not progress else 1 if sys.stdout.isatty() else 2,
         )
 
-    def finish(self, before: dict[str, Any] | None, progress: bool) -> dict[str, Any]:
+    def finish(self, before: Scores | None, progress: bool) -> Scores:
         """Completes, scores and draws the model that was kept.
 
         Args:
@@ -428,13 +431,8 @@ class Run:
     def _compare(self, model, before, result):
         flips = self.recipe.flips
         results = {"before": before, "after": result}
-        comparison = compare(results)
-        comparison["settings"] = {
-            "subset": self.subset,
-            "flips": flips,
-            "full_size": False,
-        }
-        write_comparison(comparison, self.output)
+        settings = {"subset": self.subset, "flips": flips, "full_size": False}
+        write_comparison(compare(results, settings), self.output)
         write_before_after(
             {"before": self.begin(), "after": model},
             results,
@@ -536,16 +534,13 @@ def _check_same_epochs(output, epochs):
 
 
 def _read_metrics(path):
-    result = read_json_object(path)
+    found = read_json_object(path)
     kinds = {"subset": str, "flips": bool, "summary": dict, "images": list}
-    whole = all(isinstance(result.get(name), kind) for name, kind in kinds.items())
-    if not whole or not is_summary(result["summary"]):
+    whole = all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    if not whole or not is_summary(found["summary"]):
         raise ValueError(
             f"Expected the scores of a run in {path}. It is damaged: keras-pamunet "
             "evaluate scores the run's model anew; or name another output folder."
         )
-    return result
-
-
-def _dice(result):
-    return result["summary"]["dice"]
+    names = [field.name for field in dataclasses.fields(Scores)]
+    return Scores(**{name: found[name] for name in names if name in found})

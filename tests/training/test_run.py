@@ -45,10 +45,10 @@ def test_run_folder_and_going_on(folder, tmp_path):
     """A run that was killed ends with the weights of one that was not."""
     whole = tmp_path / "whole"
     result = training.train(folder, whole, **SMALL)
-    assert result == json.loads((whole / "metrics.json").read_text())
+    assert result.to_json() == json.loads((whole / "metrics.json").read_text())
     content = (whole / "model.keras").read_bytes()
-    assert result["subset"] == "test" and result["summary"]["n"] == 1
-    assert 0 <= result["summary"]["dice"] <= 1
+    assert result.subset == "test" and result.summary["n"] == 1
+    assert 0 <= result.summary["dice"] <= 1
     config = json.loads((whole / "config.json").read_text())
     assert (
         config["settings"]["recipe"]["epochs"] == 3
@@ -97,7 +97,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
                 training.train(folder, broken, **SMALL)
             config.write_text(text)
         resumed = training.train(folder, broken, **SMALL)
-        assert resumed["images"] == result["images"], f"killed at step {step}"
+        assert resumed.images == result.images, f"killed at step {step}"
         history = (whole / "history.csv").read_text()
         assert (broken / "history.csv").read_text() == history
         assert history.count("\n") == 4
@@ -145,7 +145,7 @@ def test_weights_to_start_from(folder, tmp_path):
     difference = comparison["differences"]["after"]["dice"]["mean"]
     assert difference == after["summary"]["dice"] - before["summary"]["dice"]
     own = evaluate(base, Resized(open_splits(folder)["test"], (32, 32)))
-    assert before["summary"] == own["summary"]
+    assert before["summary"] == own.summary
     assert list(comparison["summaries"]) == ["before", "after"]
     assert (tmp_path / "run" / "before_after.png").exists()
     config = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -254,7 +254,7 @@ def test_overlapping_classes(folder, tmp_path):
     result = training.train(folder, tmp_path / "run", subset="train", **arguments)
     model = load_model(tmp_path / "run")
     assert model.output_shape[-1] == 2 and model.class_names == ("liver", "tumour")
-    liver, tumour = result["summary"]["classes"]
+    liver, tumour = result.summary["classes"]
     assert (liver["class"], liver["name"]) == (1, "liver")
     assert (tumour["class"], tumour["name"]) == (2, "tumour")
     image, truth = Folder(folder, num_classes=3)[0]
@@ -357,4 +357,4 @@ def test_training_learns(tmp_path):
     result = training.train(
         "phantom", tmp_path / "run", subset="train", progress=False, **arguments
     )
-    assert result["summary"]["dice"] > 0.7
+    assert result.summary["dice"] > 0.7
