@@ -11,6 +11,8 @@ from sides import main
 # Multiply-adds of an image of 128 x 128 pixels: the attention's share grows with the
 # fourth power of the side, that of the rest with the second.
 CONVOLUTIONS, PROJECTIONS, ATTENTION = 235_296_768, 7_471_104, 592_183_296
+# Of first order: products of channels x channels of every gate, of images of any size.
+MATRICES = 2_806_272
 
 
 def make(form, work, size, batch):
@@ -68,8 +70,8 @@ def comparisons(short):
                     scale = size / 128
                     macs = CONVOLUTIONS * scale**2
                     if form == "first order":
-                        # Two products of c x c more than the three projections.
-                        macs += 5 / 3 * PROJECTIONS * scale**2
+                        # Two products with c x c in place of the three projections.
+                        macs += 2 / 3 * PROJECTIONS * scale**2 + MATRICES
                     elif form != "no attention":
                         macs += PROJECTIONS * scale**2 + ATTENTION * scale**4
                     passes = 3 if work == "train" else 1

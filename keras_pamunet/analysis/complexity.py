@@ -210,12 +210,12 @@ def _(layer: ProgressiveLuongAttention, skip, gate, **_) -> int:
     gate = keras.KerasTensor((batch, *sides, channels))
     *pixels, depth = skip.shape[1:]
     queries, keys = math.prod(pixels), math.prod(sides)
-    if layer.score_activation == "first_order":  # K^T V, and Q by that.
-        products = (queries + keys) * depth**2
-    else:
-        products = 2 * queries * keys * depth
+    if layer.score_activation == "first_order":
+        # A covariance, the skip by a matrix, and what makes the one of the other.
+        matrices = depth * channels * (channels + depth) + depth**3
+        return keys * channels**2 + queries * depth**2 + matrices
     return (
-        products
+        2 * queries * keys * depth
         + macs(layer.query, skip)
         + macs(layer.key, gate)
         + macs(layer.value, gate)

@@ -7,6 +7,7 @@ from keras_pamunet.layers.conv2d import Conv2D
 from keras_pamunet.ops import (
     attention_scores,
     check_score_activation,
+    first_order_attention,
     luong_attention,
     scaled_dot_products,
 )
@@ -31,6 +32,8 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     pixels and not with their square:
 
         A V = sum(V) / 2 + Q (K^T V) / (4 sqrt(channels))
+
+    nor does it make Q, K and V, see `keras_pamunet.ops.first_order_attention`.
 
     Weights trained with the sigmoid may be run with it where the scores |s| stay below
     about 1; `keras_pamunet.analysis.attention_maps.gate_effects` tells.
@@ -114,6 +117,15 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     def call(self, skip, gate, return_attention_scores=False):
         scores = self.scores(skip, gate) if return_attention_scores else None
         gate = self._pooled(gate)
+        form = self._linear if self.score_activation == "first_order" else self._exact
+        added, variance = form(skip, gate)
+        if self.attention_regularizer is not None:
+            self.add_loss(self.attention_regularizer(variance))
+        gated = skip + ops.cast(added, skip.dtype)
+        return (gated, scores) if return_attention_scores else gated
+
+    def _exact(self, skip, gate):
+        """What is added to the skip, and the variance of the scores."""
         query, key, value = (
             _tokens(projection)
             for projection in (self.query(skip), self.key(gate), self.value(gate))
@@ -124,10 +136,16 @@ class ProgressiveLuongAttention(keras.layers.Layer):
             value = value / ops.cast(ops.shape(key)[1], "float32")
         context, variance = luong_attention(query, key, value, self.score_activation)
         context = ops.cast(context, skip.dtype)
-        if self.attention_regularizer is not None:
-            self.add_loss(self.attention_regularizer(variance))
-        gated = skip + self.gamma * ops.reshape(context, ops.shape(skip))
-        return (gated, scores) if return_attention_scores else gated
+        return self.gamma * ops.reshape(context, (-1, *ops.shape(skip)[1:])), variance
+
+    def _linear(self, skip, gate):
+        """The same of first order, which is linear in the values: gamma is theirs."""
+        query, key, value = (
+            (projection.kernel[0, 0], projection.bias)
+            for projection in (self.query, self.key, self.value)
+        )
+        value = [self.gamma * weight for weight in value]
+        return first_order_attention(skip, gate, query, key, value)
 
     def scores(self, skip: Any, gate: Any) -> Any:
         """The attention map A alone, `(batch, height * width, keys)`."""
@@ -163,5 +181,5 @@ class ProgressiveLuongAttention(keras.layers.Layer):
 
 
 def _tokens(features):
-    batch, height, width, channels = ops.shape(features)
-    return ops.reshape(features, (batch, height * width, channels))
+    _, height, width, channels = ops.shape(features)
+    return ops.reshape(features, (-1, height * width, channels))

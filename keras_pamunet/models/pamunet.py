@@ -72,8 +72,8 @@ class PAMUNet(Segmenter):
             scores' variance in the loss.
         score_activation: f of `"luong"`, `"self"` and `"cross"`, see
             `keras_pamunet.ops.attention_scores`. Defaults to that in the formula.
-            `"first_order"`, the sigmoid's tangent at 0, costs `5 n c^2` a gate, and
-            is close to the sigmoid where the scores stay below about 1; see
+            `"first_order"`, the sigmoid's tangent at 0, costs `2 n c^2 + 3 c^3` a gate,
+            and is close to the sigmoid where the scores stay below about 1; see
             `keras_pamunet.layers.ProgressiveLuongAttention`.
         key_stride: of the same three, see
             `keras_pamunet.layers.ProgressiveLuongAttention`. With 2, attention costs a

@@ -182,22 +182,89 @@ def luong_attention(
     return ops.cast(context, dtype), variance
 
 
+def first_order_attention(
+    skip: Any,
+    gate: Any,
+    query: tuple[Any, Any],
+    key: tuple[Any, Any],
+    value: tuple[Any, Any],
+) -> tuple[Any, Any]:
+    """`luong_attention` of first order, of pixels that are yet to be projected.
+
+    Queries, keys and values are never made. With the mean m and the covariance C of
+    the gate's pixels and `K = gate @ W_K + b_K`,
+
+        K^T V / N = W_K^T C W_V + (m W_K + b_K)^T (m W_V + b_V)
+
+    is a matrix of depth x channels, and so is that which makes the context of the
+    skip's pixels.
+
+    Args:
+        skip: tensor of shape `(batch, height, width, channels)`.
+        gate: tensor of shape `(batch, gate_height, gate_width, gate_channels)`.
+        query: kernel and bias of the projection Q of the skip, of the shapes
+            `(channels, depth)` and `(depth,)`.
+        key: those of K of the gate, `(gate_channels, depth)` and `(depth,)`.
+        value: those of V of the gate, `(gate_channels, values)` and `(values,)`.
+
+    Returns:
+        `(context, score_variance)`: `A V / N` with N the number of keys, float32 of
+        shape `(batch, height, width, values)`, and the variance of each image's
+        scores, float32 of shape `(batch,)`.
+    """
+    skip, gate = ops.cast(skip, "float32"), ops.cast(gate, "float32")
+    # With an axis for the images: Keras multiplies three axes by two in more steps.
+    (of_query, query_bias), (of_key, key_bias), (of_value, value_bias) = (
+        [ops.cast(x, "float32")[None] for x in weights]
+        for weights in (query, key, value)
+    )
+    slope = 0.25 / math.sqrt(of_query.shape[-1])
+    of_query, query_bias = slope * of_query, slope * query_bias
+    mean, covariance = _pixel_moments(gate)
+    by_key = ops.matmul(ops.swapaxes(of_key, 1, 2), covariance)
+    key_mean = ops.matmul(mean, of_key) + key_bias
+    value_mean = ops.matmul(mean, of_value) + value_bias
+    products = ops.matmul(by_key, of_value)
+    products = products + ops.swapaxes(key_mean, 1, 2) * value_mean
+    context = ops.matmul(_pixels(skip), ops.matmul(of_query, products))
+    context = context + (ops.matmul(query_bias, products) + value_mean / 2)
+    context = ops.reshape(context, (-1, *ops.shape(skip)[1:3], of_value.shape[-1]))
+    mean, covariance = _pixel_moments(skip)
+    by_query = ops.matmul(ops.swapaxes(of_query, 1, 2), covariance)
+    variance = _product_variance(
+        ops.matmul(mean, of_query) + query_bias,
+        ops.matmul(by_query, of_query),
+        key_mean,
+        ops.matmul(by_key, of_key),
+    )
+    return context, variance
+
+
+def _pixels(features):
+    _, height, width, channels = ops.shape(features)
+    return ops.reshape(features, (-1, height * width, channels))
+
+
+def _pixel_moments(features):
+    """Mean and covariance over an image's pixels."""
+    # In two steps: TensorFlow's mean of 65,536 numbers at once is only true to 1e-4.
+    mean = ops.mean(ops.mean(features, axis=2), axis=1, keepdims=True)
+    return mean, _covariance(_pixels(features) - mean)
+
+
+def _covariance(centred):
+    count = ops.cast(ops.shape(centred)[1], "float32")
+    return ops.matmul(ops.swapaxes(centred, 1, 2), centred) / count
+
+
 def _first_order(query, key, value, slope):
     """Context and variance of the scores `1/2 + slope * query @ key^T`.
 
-    In linear time: (Q K^T) V = Q (K^T V), and K^T V has depth x channels numbers. The
-    variance of the products is that of the centred ones and of each side's mean with
-    the other's deviations: sums of what is not negative, so that nothing cancels.
+    In linear time: (Q K^T) V = Q (K^T V), and K^T V has depth x channels numbers.
     """
     products = slope * ops.matmul(ops.swapaxes(key, 1, 2), value)
     context = ops.sum(value, axis=1, keepdims=True) / 2 + ops.matmul(query, products)
-    query_mean, query_covariance = _moments(query)
-    key_mean, key_covariance = _moments(key)
-    variance = (
-        ops.sum(query_covariance * key_covariance, axis=(1, 2))
-        + _quadratic(query_covariance, key_mean)
-        + _quadratic(key_covariance, query_mean)
-    )
+    variance = _product_variance(*_moments(query), *_moments(key))
     return context, slope**2 * variance
 
 
@@ -206,10 +273,20 @@ def _moments(tokens):
     mean = ops.mean(tokens, axis=1, keepdims=True)
     # Again of what is left: TensorFlow's mean of 65,536 numbers is only true to 1e-4.
     rest = ops.mean(tokens - mean, axis=1, keepdims=True)
-    centred = tokens - mean - rest
-    count = ops.cast(ops.shape(tokens)[1], "float32")
-    covariance = ops.matmul(ops.swapaxes(centred, 1, 2), centred) / count
-    return mean + rest, covariance
+    return mean + rest, _covariance(tokens - mean - rest)
+
+
+def _product_variance(query_mean, query_covariance, key_mean, key_covariance):
+    """Variance of the products of all queries with all keys.
+
+    That of the centred ones and of each side's mean with the other's deviations: sums
+    of what is not negative, so that nothing cancels.
+    """
+    return (
+        ops.sum(query_covariance * key_covariance, axis=(1, 2))
+        + _quadratic(query_covariance, key_mean)
+        + _quadratic(key_covariance, query_mean)
+    )
 
 
 def _quadratic(covariance, mean):

@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_pamunet.ops import attention_scores, luong_attention, portable_attention
+from keras_pamunet.ops import (
+    attention_scores,
+    first_order_attention,
+    luong_attention,
+    portable_attention,
+)
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from tests.helpers import gradients
 
@@ -173,6 +178,21 @@ def test_first_order_of_offset_tokens(rng, queries, keys, depth, offset, noise, 
     np.testing.assert_allclose(ours[1], variance, rtol=1e-5)
 
 
+def linear_formula(query, key, value):
+    """Context and variance of first order of one image's tokens, in float64."""
+    query, key, value = (x.astype("float64") for x in (query, key, value))
+    slope = query.shape[-1] ** -0.5 / 4
+    context = value.sum(axis=0) / 2 + slope * query @ (key.T @ value)
+    centred, other = query - query.mean(axis=0), key - key.mean(axis=0)
+    # The variance of sums and products of independent numbers, one term each.
+    variance = (
+        ((centred @ key.mean(axis=0)) ** 2).mean()
+        + ((other @ query.mean(axis=0)) ** 2).mean()
+        + np.sum((centred.T @ centred) * (other.T @ other)) / len(query) / len(key)
+    )
+    return context, slope**2 * variance
+
+
 @pytest.mark.parametrize("xla", [False, True])
 def test_first_order_of_many_tokens(rng, xla):
     """Of 65,536, whose map would take 16 GiB. Sums of as many numbers lose digits."""
@@ -180,23 +200,124 @@ def test_first_order_of_many_tokens(rng, xla):
         (7.3 + spread * rng.normal(size=(1, 2**16, 8))).astype("float32")
         for spread in (1e-3, 1e-3, 1)
     ]
-    query, key, value = (x[0].astype("float64") for x in inputs)
-    slope = 8**-0.5 / 4
-    context = value.sum(axis=0) / 2 + slope * query @ (key.T @ value)
-    centred, other = query - query.mean(axis=0), key - key.mean(axis=0)
-    # The variance of sums and products of independent numbers, one term each.
-    variance = (
-        ((centred @ key.mean(axis=0)) ** 2).mean()
-        + ((other @ query.mean(axis=0)) ** 2).mean()
-        + np.sum((centred.T @ centred) * (other.T @ other)) / 2**32
-    )
+    context, variance = linear_formula(*(x[0] for x in inputs))
 
     def attend(*inputs):
         return luong_attention(*inputs, "first_order")
 
     ours = (by_xla(attend) if xla else attend)(*inputs_as_tensors(inputs))
     np.testing.assert_allclose(ours[0][0], context, rtol=1e-5)
-    np.testing.assert_allclose(ours[1], [slope**2 * variance], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], [variance], rtol=1e-5)
+
+
+def pixels_and_weights(rng, skip, gate, depth, values, offset=0.0, noise=1.0):
+    """Skip, gate, and kernel and bias of the projections Q, K and V."""
+    skip, gate = (offset + noise * rng.normal(size=shape) for shape in (skip, gate))
+    weights = [
+        rng.normal(size=shape)
+        for source, size in ((skip, depth), (gate, depth), (gate, values))
+        for shape in ((source.shape[-1], size), (size,))
+    ]
+    return [x.astype("float32") for x in (skip, gate, *weights)]
+
+
+def of_pixels(skip, gate, *weights):
+    return first_order_attention(skip, gate, weights[:2], weights[2:4], weights[4:])
+
+
+def projected(skip, gate, *weights):
+    """Queries, keys and values."""
+    return [
+        (x @ kernel + bias).reshape(len(x), -1, kernel.shape[-1])
+        for x, kernel, bias in zip((skip, gate, gate), weights[::2], weights[1::2])
+    ]
+
+
+@settings(
+    max_examples=16,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    sides=st.tuples(*4 * [st.integers(1, 7)]).filter(lambda x: x[2] * x[3] > 1),
+    channels=st.tuples(*2 * [st.integers(1, 64)]),
+    depth=st.integers(1, 64),
+    values=st.integers(1, 64),
+    offset=st.floats(-8, 8),
+    noise=st.floats(1e-3, 1),
+    xla=st.booleans(),
+)
+def test_first_order_of_pixels(rng, sides, channels, depth, values, offset, noise, xla):
+    """Also of those of a large mean that hardly differ."""
+    skip, gate = (2, *sides[:2], channels[0]), (2, *sides[2:], channels[1])
+    inputs = pixels_and_weights(rng, skip, gate, depth, values, offset, noise)
+    double = [x.astype("float64") for x in inputs]
+    _, context, variance = formula(*projected(*double), "first_order")
+    # The same of absolute values: where those cancel, float32 has fewer digits.
+    _, size, _ = formula(*projected(*map(abs, double)), "first_order")
+    found = (by_xla(of_pixels) if xla else of_pixels)(*inputs_as_tensors(inputs))
+    keys = sides[2] * sides[3]
+    ours = np.reshape(found[0], context.shape)
+    assert (abs(ours - context / keys) <= 1e-6 * size / keys).all()
+    np.testing.assert_allclose(found[1], variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_first_order_of_many_pixels(rng, xla):
+    inputs = pixels_and_weights(
+        rng, (1, 256, 256, 8), (1, 200, 256, 8), 8, 8, offset=7.3, noise=1e-3
+    )
+    double = [x.astype("float64") for x in inputs]
+    context, variance = linear_formula(*(x[0] for x in projected(*double)))
+    ours = (by_xla(of_pixels) if xla else of_pixels)(*inputs_as_tensors(inputs))
+    context = context.reshape(256, 256, 8) / (200 * 256)
+    np.testing.assert_allclose(ours[0][0], context, rtol=1e-5)
+    np.testing.assert_allclose(ours[1], [variance], rtol=1e-5)
+
+
+def test_gradients_of_pixels(rng):
+    inputs = pixels_and_weights(rng, (2, 5, 6, 4), (2, 3, 7, 5), 8, 3)
+    weight = rng.normal(size=(2, 30, 3)).astype("float32")
+
+    def total(context, variance):
+        weighted = ops.multiply(variance, np.float32([5, -8]))
+        weighted_context = ops.multiply(ops.reshape(context, weight.shape), weight)
+        return ops.sum(weighted_context) + ops.sum(weighted)
+
+    def plain(*inputs):
+        query, key, value = (
+            ops.reshape(ops.matmul(x, kernel) + bias, (2, -1, kernel.shape[-1]))
+            for x, kernel, bias in zip(
+                (inputs[0], inputs[1], inputs[1]), inputs[2::2], inputs[3::2]
+            )
+        )
+        scores = attention_scores(query, key, "first_order")
+        return total(ops.matmul(scores, value) / 21, ops.var(scores, axis=(1, 2)))
+
+    value, slopes = gradients(lambda *inputs: total(*of_pixels(*inputs)), *inputs)
+    expected_value, expected = gradients(plain, *inputs)
+    np.testing.assert_allclose(value, expected_value, rtol=1e-5)
+    for slope, other in zip(slopes, expected):
+        np.testing.assert_allclose(slope, other, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="JAX compiles anew for each size: it has no graphs of unknown sizes",
+)
+def test_pixels_of_unknown_sizes(rng):
+    import tensorflow as tf
+
+    first, *_ = inputs = pixels_and_weights(rng, (2, 5, 6, 4), (2, 3, 7, 4), 4, 4)
+    unknown = [tf.TensorSpec([None, None, None, 4])] * 2
+    known = [tf.TensorSpec(x.shape) for x in inputs[2:]]
+    traced = tf.function(of_pixels, input_signature=[*unknown, *known])
+    for skip in (first, first[:, :1, :5]):
+        for found, expected in zip(
+            traced(skip, *inputs[1:]), of_pixels(skip, *inputs[1:])
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_first_order_is_the_tangent_of_the_sigmoid(rng):
