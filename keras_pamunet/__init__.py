@@ -23,6 +23,7 @@ _WITHOUT_KERAS = {
     "presets": "keras_pamunet.hub",
 }
 _WITH_KERAS = {
+    "MobileEncoder": "keras_pamunet.models",
     "MobileUNet": "keras_pamunet.models",
     "PAMUNet": "keras_pamunet.models",
     "Recipe": "keras_pamunet.training",
