@@ -28,6 +28,7 @@ _WITH_KERAS = {
     "PAMUNet": "keras_pamunet.models",
     "Recipe": "keras_pamunet.training",
     "Segmenter": "keras_pamunet.models",
+    "UNet": "keras_pamunet.models",
     "evaluate": "keras_pamunet.evaluation",
     "export": "keras_pamunet.onnx_export",
     "layers": "keras_pamunet",

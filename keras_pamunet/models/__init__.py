@@ -4,12 +4,14 @@ from keras_pamunet.models.mobile_unet import MobileUNet
 from keras_pamunet.models.pamunet import PAMUNet
 from keras_pamunet.models.registry import check_arguments, find_network, list_models
 from keras_pamunet.models.segmenter import Segmenter
+from keras_pamunet.models.unet import UNet
 
 __all__ = [
     "MobileEncoder",
     "MobileUNet",
     "PAMUNet",
     "Segmenter",
+    "UNet",
     "check_arguments",
     "find_network",
     "list_models",

@@ -78,8 +78,8 @@ class Blocks:
         """The channels of all, one behind the other."""
         return layers.Concatenate(dtype=self.dtype)(list(tensors))
 
-    def add(self, *tensors: Any) -> Any:
-        return layers.Add(dtype=self.dtype)(list(tensors))
+    def add(self, *tensors: Any, name: str | None = None) -> Any:
+        return layers.Add(dtype=self.dtype, name=name)(list(tensors))
 
     def enlarge(self, x: Any, factor: int, name: str, smooth: bool = False) -> Any:
         """By the nearest pixel, or bilinear if `smooth`."""

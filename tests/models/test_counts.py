@@ -12,9 +12,11 @@ COUNTS = {
     # By hand: MobileNetV2 without its top 2,223,872 and 97,794,048, then the head's
     # 1280 + 1 and 4 x 4 x 1280.
     "mobile_encoder": (2_225_153, 97_814_528),
-    # As counted by hand, and by torch in segmentation_models.pytorch's Unet.
+    # By hand, and by torch in segmentation_models.pytorch's Unet.
     "mobile_unet": (6_628_945, 836_253_696),
     "pamunet": (3_829_149, 834_951_168),
+    # Those of segmentation_models.pytorch's Unet with resnet50.
+    "unet": (32_521_105, 2_658_140_160),
 }
 
 
