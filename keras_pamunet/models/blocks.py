@@ -74,6 +74,12 @@ class Blocks:
     def conv_norm_relu(self, x: Any, *args: Any, name: str, **kwargs: Any) -> Any:
         return self.relu(self.conv_norm(x, *args, name=name, **kwargs))
 
+    def halve(self, x: Any, name: str | None = None) -> Any:
+        """Maximum pooling of 2x2 pixels."""
+        return layers.MaxPooling2D(
+            data_format="channels_last", dtype=self.dtype, name=name
+        )(x)
+
     def join(self, *tensors: Any) -> Any:
         """The channels of all, one behind the other."""
         return layers.Concatenate(dtype=self.dtype)(list(tensors))

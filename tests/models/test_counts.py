@@ -9,6 +9,11 @@ from keras_pamunet.models import find_network, list_models
 
 # Network: parameters that are trained, and multiply-adds of an image of 128 x 128 x 3.
 COUNTS = {
+    "res_unet": (8_220_993, 11_306_795_008),
+    # By hand; parameters as in the usual implementation of torch.
+    "att_unet": (34_878_573, 16_606_232_576),
+    # By hand: VGG16's convolutions 14,714,688, fc6 and fc7 119,545,856, and 5,158.
+    "fcn8": (134_265_702, 6_923_977_984),
     # By hand: MobileNetV2 without its top 2,223,872 and 97,794,048, then the head's
     # 1280 + 1 and 4 x 4 x 1280.
     "mobile_encoder": (2_225_153, 97_814_528),
