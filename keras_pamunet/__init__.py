@@ -24,6 +24,7 @@ _WITHOUT_KERAS = {
 }
 _WITH_KERAS = {
     "AttUNet": "keras_pamunet.models",
+    "DeepLabV3Plus": "keras_pamunet.models",
     "FCN8": "keras_pamunet.models",
     "MobileEncoder": "keras_pamunet.models",
     "MobileUNet": "keras_pamunet.models",

@@ -1,4 +1,5 @@
 from keras_pamunet.models.att_unet import AttUNet
+from keras_pamunet.models.deeplab_v3_plus import DeepLabV3Plus
 from keras_pamunet.models.fcn8 import FCN8
 from keras_pamunet.models.load_model import load_file, load_model
 from keras_pamunet.models.mobile_encoder import MobileEncoder
@@ -11,6 +12,7 @@ from keras_pamunet.models.unet import UNet
 
 __all__ = [
     "AttUNet",
+    "DeepLabV3Plus",
     "FCN8",
     "MobileEncoder",
     "MobileUNet",

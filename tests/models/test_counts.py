@@ -9,6 +9,8 @@ from keras_pamunet.models import find_network, list_models
 
 # Network: parameters that are trained, and multiply-adds of an image of 128 x 128 x 3.
 COUNTS = {
+    # Those of segmentation_models.pytorch's DeepLabV3Plus with resnet50.
+    "deeplab_v3_plus": (26_677_585, 2_285_568_000),
     "res_unet": (8_220_993, 11_306_795_008),
     # By hand; parameters as in the usual implementation of torch.
     "att_unet": (34_878_573, 16_606_232_576),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_pamunet.backend import channels_last, run_once
-from keras_pamunet.models import FCN8, UNet
+from keras_pamunet.models import FCN8, DeepLabV3Plus, UNet
 
 
 def randomised(application, path):
@@ -27,6 +27,7 @@ def randomised(application, path):
     ("network", "application", "names"),
     [
         (UNet, keras.applications.ResNet50, ["conv2_block3_add"]),
+        (DeepLabV3Plus, keras.applications.ResNet50, ["conv2_block3_add"]),
         (
             partial(FCN8, filters=8),
             keras.applications.VGG16,
