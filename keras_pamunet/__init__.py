@@ -26,6 +26,7 @@ _WITH_KERAS = {
     "AttUNet": "keras_pamunet.models",
     "DeepLabV3Plus": "keras_pamunet.models",
     "FCN8": "keras_pamunet.models",
+    "HRNet": "keras_pamunet.models",
     "MobileEncoder": "keras_pamunet.models",
     "MobileUNet": "keras_pamunet.models",
     "PAMUNet": "keras_pamunet.models",

@@ -1,6 +1,7 @@
 from keras_pamunet.models.att_unet import AttUNet
 from keras_pamunet.models.deeplab_v3_plus import DeepLabV3Plus
 from keras_pamunet.models.fcn8 import FCN8
+from keras_pamunet.models.hrnet import HRNet
 from keras_pamunet.models.load_model import load_file, load_model
 from keras_pamunet.models.mobile_encoder import MobileEncoder
 from keras_pamunet.models.mobile_unet import MobileUNet
@@ -14,6 +15,7 @@ __all__ = [
     "AttUNet",
     "DeepLabV3Plus",
     "FCN8",
+    "HRNet",
     "MobileEncoder",
     "MobileUNet",
     "PAMUNet",
