@@ -23,10 +23,17 @@ _WITHOUT_KERAS = {
     "presets": "keras_pamunet.hub",
 }
 _WITH_KERAS = {
+    "AttUNet": "keras_pamunet.models",
+    "DeepLabV3Plus": "keras_pamunet.models",
+    "FCN8": "keras_pamunet.models",
+    "HRNet": "keras_pamunet.models",
+    "MobileEncoder": "keras_pamunet.models",
     "MobileUNet": "keras_pamunet.models",
     "PAMUNet": "keras_pamunet.models",
     "Recipe": "keras_pamunet.training",
+    "ResUNet": "keras_pamunet.models",
     "Segmenter": "keras_pamunet.models",
+    "UNet": "keras_pamunet.models",
     "evaluate": "keras_pamunet.evaluation",
     "export": "keras_pamunet.onnx_export",
     "layers": "keras_pamunet",

@@ -33,17 +33,22 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         if not self._shifts_are_faster():
             return super().call(inputs)
         stride = self.strides[0]
+        kernel = ops.convert_to_tensor(self.kernel)[..., 0]
+        if self.dilation_rate != (1, 1):
+            return self._finish(_dilated(inputs, kernel, self.dilation_rate))
         if self.padding == "same":
             padding = [
                 _same_padding(size, kernel, stride)
                 for size, kernel in zip(inputs.shape[1:3], self.kernel_size)
             ]
             inputs = ops.pad(inputs, [(0, 0), *padding, (0, 0)])
-        kernel = ops.convert_to_tensor(self.kernel)[..., 0]
         if stride == 1:
             outputs = _correlate(inputs, kernel)
         else:
             outputs = _sum_of_shifts(inputs, kernel, stride)
+        return self._finish(outputs)
+
+    def _finish(self, outputs):
         if self.use_bias:
             outputs = outputs + self.bias
         return self.activation(outputs)
@@ -52,7 +57,11 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         return (
             self.data_format == "channels_last"
             and self.depth_multiplier == 1
-            and self.dilation_rate == (1, 1)
+            and (
+                self.dilation_rate == (1, 1)
+                or self.padding == "same"
+                and self.strides == (1, 1)
+            )
             and jax_on_cpu()
         )
 
@@ -75,6 +84,27 @@ def _sum_of_shifts(images, kernel, stride=1):
             column : column + stride * (width - 1) + 1 : stride,
         ]
         outputs = outputs + window * kernel[row, column]
+    return outputs
+
+
+def _dilated(images, kernel, dilation_rate):
+    """Stride 1 and "same" padding. Taps that see nothing but padding cost nothing."""
+    offsets = [
+        [rate * tap - rate * (taps - 1) // 2 for tap in range(taps)]
+        for taps, rate in zip(kernel.shape, dilation_rate)
+    ]
+    size = images.shape[1:3]
+    outputs = ops.zeros_like(images)
+    for (row, down), (column, right) in itertools.product(*map(enumerate, offsets)):
+        if abs(down) < size[0] and abs(right) < size[1]:
+            seen = images[
+                :,
+                max(down, 0) : size[0] + min(down, 0),
+                max(right, 0) : size[1] + min(right, 0),
+            ]
+            beyond = [(max(-by, 0), max(by, 0)) for by in (down, right)]
+            seen = ops.pad(seen * kernel[row, column], [(0, 0), *beyond, (0, 0)])
+            outputs = outputs + seen
     return outputs
 
 

@@ -3,24 +3,19 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras import layers
 
-from keras_pamunet.layers import Conv2D
+from keras_pamunet.models.blocks import Blocks
 from keras_pamunet.models.mobilenet_v2 import load_mobilenet_v2, mobilenet_v2
 from keras_pamunet.models.segmenter import Segmenter
 from keras_pamunet.models.task import Task
-
-# Channels of the decoder's blocks, the coarsest first.
-DECODER_FILTERS = (256, 128, 64, 32, 16)
+from keras_pamunet.models.unet_decoder import unet_decoder
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
 class MobileUNet(Segmenter):
     """Mobile-UNet: a U-Net whose encoder is MobileNetV2.
 
-    The encoder is that of `PAMUNet`. Each of the decoder's five blocks doubles the
-    size (nearest pixel), joins the skip and applies two 3x3 convolutions with batch
-    normalisation and ReLU; the last has no skip.
+    The encoder is that of `PAMUNet`, the decoder that of `UNet`.
 
     Args:
         input_shape: see `PAMUNet`.
@@ -50,8 +45,7 @@ class MobileUNet(Segmenter):
     Reference:
         - U-Net, arXiv 1505.04597, with the encoder of MobileNetV2, arXiv 1801.04381.
           The PAM-UNet paper (arXiv 2405.01503, Table I) names no source for its
-          Mobile-UNet; this is the usual one, with the decoder's channels of
-          segmentation_models.
+          Mobile-UNet; this is the usual one.
     """
 
     network = "mobile_unet"
@@ -79,45 +73,13 @@ class MobileUNet(Segmenter):
             mirror_axes=mirror_axes,
             dtype=dtype,
         )
-
-        def conv_norm_relu(x, filters, name):
-            x = Conv2D(
-                filters,
-                3,
-                padding="same",
-                use_bias=False,
-                data_format="channels_last",
-                dtype=task.dtype,
-                name=name,
-            )(x)
-            x = layers.BatchNormalization(
-                epsilon=1e-3,
-                momentum=batch_norm_momentum,
-                dtype=task.dtype,
-                name=f"{name}_bn",
-            )(x)
-            return layers.ReLU(dtype=task.dtype)(x)
+        blocks = Blocks(task.dtype, batch_norm_momentum)
 
         # === Functional model ===
         inputs, x = task.prepare()
         skips, x = mobilenet_v2(x, 6, batch_norm_momentum, task.dtype)
-        levels = reversed(range(len(DECODER_FILTERS)))
-        for level, filters in zip(levels, DECODER_FILTERS):
-            x = layers.UpSampling2D(
-                data_format="channels_last", dtype=task.dtype, name=f"up_{level}"
-            )(x)
-            if level:
-                x = layers.Concatenate(dtype=task.dtype)([skips[level - 1], x])
-            for index in range(2):
-                x = conv_norm_relu(x, filters, f"decoder_{level}_{index}")
-        logits = Conv2D(
-            task.num_classes,
-            3,
-            padding="same",
-            data_format="channels_last",
-            dtype="float32",
-            name="logits",
-        )(x)
+        x = unet_decoder(blocks, skips, x)
+        logits = blocks.logits(x, task.num_classes, 3)
         super().__init__(
             inputs,
             task.head(logits, inputs),

@@ -6,9 +6,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_pamunet.backend import channels_last
 from keras_pamunet.layers import Conv2D, MBConv
-from keras_pamunet.model_files import check_weights
+from keras_pamunet.models.encoder_weights import fit_channels, read_layers
 
 # Filters, repeats and strides of each stage. The first has expansion 1.
 STAGES = (
@@ -88,35 +87,14 @@ def batch_norm_relu(x: Any, name: str, momentum: float, dtype: Any) -> Any:
 def load_mobilenet_v2(model: keras.Model, weights: str | Path) -> None:
     """Copies the weights of Keras Applications' MobileNetV2 into a network.
 
-    With other than 3 channels the stem's kernel is the mean of the three, scaled so
-    that a grey image gives the same features as its RGB copy.
-
     Args:
         model: a network with the layers of `mobilenet_v2`, of expansion 6.
-        weights: `"imagenet"`, downloaded by Keras Applications, or the path of a
-            `.weights.h5` file of `keras.applications.MobileNetV2(include_top=False)`.
+        weights: see `read_layers`; fitted to the image's channels by `fit_channels`.
 
     Raises:
         ValueError: if there are no such weights, or they do not fit.
     """
-    if not isinstance(weights, str | Path):
-        raise ValueError(
-            "Expected `encoder_weights` to be None, 'imagenet' or a path. "
-            f"Received: encoder_weights={weights!r}"
-        )
-    try:
-        if weights != "imagenet":
-            check_weights(weights)
-        with channels_last():
-            source = keras.applications.MobileNetV2(
-                input_shape=(224, 224, 3), include_top=False, weights=weights
-            )
-    except Exception as error:  # keras.utils.get_file raises a bare Exception.
-        raise ValueError(
-            "Invalid value for argument `encoder_weights`. Expected 'imagenet' "
-            "or the path of a .weights.h5 file of keras.applications."
-            f"MobileNetV2(include_top=False). Received: {weights!r} ({error})"
-        ) from error
+    source = read_layers(keras.applications.MobileNetV2, weights)
     stages = [model.get_layer(f"encoder_{index}") for index in range(len(STAGES))]
     target = [
         model.get_layer("stem"),
@@ -127,12 +105,10 @@ def load_mobilenet_v2(model: keras.Model, weights: str | Path) -> None:
     ]
     for layer, pretrained in zip(
         (layer for layer in target if layer.weights),
-        (layer for layer in source.layers if layer.weights),
+        source,
         strict=True,
     ):
         values = pretrained.get_weights()
-        channels = model.input_shape[-1]
-        if layer.name == "stem" and channels != 3:
-            mean = values[0].mean(axis=2, keepdims=True)
-            values = [(3 / channels * mean).repeat(channels, axis=2)]
+        if layer.name == "stem":
+            values = [fit_channels(values[0], model.input_shape[-1])]
         layer.set_weights(values)

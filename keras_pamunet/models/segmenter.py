@@ -23,6 +23,12 @@ from keras_pamunet.saving import to_weights_file
 if TYPE_CHECKING:
     from keras_pamunet.inference.segmentation import Segmentation
 
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.DepthwiseConv2D,
+)
+
 
 class Segmenter(keras.Model):
     """Base class of the networks: raw images in, probabilities of masks out.
@@ -58,6 +64,8 @@ class Segmenter(keras.Model):
     # How a search draws arguments of its own: by name, functions of KerasTuner's
     # hyperparameters and that name.
     search_space: ClassVar[dict[str, Callable[[Any, str], Any]]] = {}
+    # Whether its encoder takes weights of Keras Applications, as `encoder_weights`.
+    has_encoder_weights: ClassVar[bool] = True
     # The kind of its gates, of networks that have some.
     attention: str | None = None
     # Where it was loaded from, for messages and records.
@@ -254,7 +262,9 @@ class Segmenter(keras.Model):
                 ]
         for layer in self.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                pairs.append((layer.input._keras_history.operation, layer))
+                before = layer.input._keras_history.operation
+                if isinstance(before, CONVOLUTIONS):
+                    pairs.append((before, layer))
         return pairs
 
     # === Files ===
@@ -388,11 +398,12 @@ class Segmenter(keras.Model):
         return digest.hexdigest()
 
     def get_config(self) -> dict[str, Any]:
+        # The encoder's weights come with the model's own from then on.
+        encoder = {"encoder_weights": None} if self.has_encoder_weights else {}
         return {
+            **encoder,
             "input_shape": self.input_shape[1:],
             "num_classes": self.num_classes,
-            # The encoder's weights come with the model's own from then on.
-            "encoder_weights": None,
             "masks": self.masks,
             "class_names": self.class_names,
             "input_range": self.input_range,
@@ -414,7 +425,7 @@ class Segmenter(keras.Model):
             ValueError: for arguments that are unknown or out of their domain.
         """
         # A file must not make this process read or download another file.
-        config = {**config, "encoder_weights": None}
+        config = _without_files(config)
         frozen = config.pop("frozen", [])
         # Files of older versions have `activation` in place of `masks`.
         activation, window = config.pop("activation", None), config.pop("window", None)
@@ -481,7 +492,7 @@ class Segmenter(keras.Model):
         if not arguments:
             return published
         if not load_weights:
-            return kind(**_changed({**config, "encoder_weights": None}, arguments))
+            return kind(**_changed(_without_files(config), arguments))
         return published.clone(**arguments)
 
     @classmethod
@@ -557,6 +568,11 @@ class Segmenter(keras.Model):
         weights = to_weights_file(bare)
         held = {"format": 2, "class_name": type(self).__name__, "config": config}
         hub.write(Path(folder), held, weights, metadata, card, half)
+
+
+def _without_files(config):
+    """A configuration whose encoder's weights are not read from anywhere."""
+    return {x: None if x == "encoder_weights" else y for x, y in config.items()}
 
 
 def _changed(config, arguments):

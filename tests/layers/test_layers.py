@@ -141,6 +141,17 @@ def test_depthwise_conv_equals_keras(rng, kernel_size, strides, padding):
     same_as_keras(rng, "DepthwiseConv2D", kernel_size, strides, padding)
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("dilation_rate", [2, 3, (2, 5), (12, 9)])
+def test_dilated_depthwise_conv_equals_keras(rng, padding, dilation_rate):
+    """Of the last rate, with images of 7 x 12, the kernel's middle sees all."""
+    kernel_size = 3 if padding == "same" else 2
+    if padding == "valid" and dilation_rate == (12, 9):
+        dilation_rate = (6, 9)  # The image must hold the kernel.
+    more = (1, None, dilation_rate)
+    same_as_keras(rng, "DepthwiseConv2D", kernel_size, 1, padding, *more)
+
+
 @pytest.mark.parametrize("arguments", [(1,), (1, 2), (3, 1, "same")])
 def test_conv_equals_keras(rng, arguments):
     same_as_keras(rng, "Conv2D", 4, *arguments)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -29,30 +30,51 @@ OTHER = {
 }
 
 
+def draw(rng, height, width, count=2):
+    """Images of noise, each of another colour, which the coarsest network sees."""
+    colours = rng.integers(0, 256, (count, 1, 1, 3))
+    noise = rng.integers(0, 256, (count, height, width, 3))
+    return ((colours + noise) / 2).astype("uint8")
+
+
 class SegmenterContract:
     """Tests of a network; a subclass says which, and what is to be expected of it.
 
     Attributes:
         network: the class.
-        parameters: that are trained, of the network as it comes.
-        macs: multiply-adds of an image of 128 x 128 x 3.
         small: arguments that make it small.
+        constants: the same of constants, as `{(module, name): value}`.
         other: for each argument of its own, another value than the default.
+        head: the layers that depend on the number of classes.
+        unfolded: batch normalisations that follow no convolution.
     """
 
     network: type[Segmenter]
-    parameters: int
-    macs: int
     small: dict[str, Any] = {}
+    constants: dict[tuple[ModuleType, str], Any] = {}
     other: dict[str, Any] = {}
+    head: tuple[str, ...] = ("logits",)
+    unfolded = 0
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def small_constants(cls):
+        with pytest.MonkeyPatch.context() as patch:
+            for (module, name), value in cls.constants.items():
+                patch.setattr(module, name, value)
+            yield
 
     @classmethod
     def make(cls, input_shape=(32, 32, 3), **arguments):
         return cls.network(input_shape, **{**cls.small, **arguments})
 
+    @classmethod
+    def settle(cls, model, rng):
+        """What a network needs, beside random numbers, for images to differ."""
+
     @pytest.fixture(scope="class")
     @classmethod
-    def model(cls):
+    def model(cls, small_constants):
         """A small one, shared: no test may change it.
 
         Unlike in a new one, statistics and gates do something, and the masks have
@@ -60,11 +82,12 @@ class SegmenterContract:
         """
         keras.utils.set_random_seed(0)
         rng = np.random.default_rng(0)
+        images = draw(rng, 32, 32)
         model = cls.make()
         for variable in model.variables:
             if variable.name not in ("kernel", "bias"):
                 variable.assign(rng.uniform(0.7, 1.3, variable.shape))
-        images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+        cls.settle(model, rng)
         masks = np.float64(run_once(model, images))
         logits = np.log(masks / (1 - masks))
         kernel, bias = (np.array(x) for x in model.get_layer("logits").get_weights())
@@ -76,7 +99,7 @@ class SegmenterContract:
 
     @pytest.fixture
     def images(self, rng):
-        return rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+        return draw(rng, 32, 32)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -91,13 +114,6 @@ class SegmenterContract:
     def test_name(self):
         assert find_network(self.network.network) is self.network
 
-    def test_counts(self):
-        model = self.network()
-        assert model.input_shape == (None, 128, 128, 3)
-        trained = [int(np.prod(x.shape)) for x in model.trainable_weights]
-        assert sum(trained) == self.parameters
-        assert count(model)["macs"] == self.macs
-
     def test_counts_by_any_name(self, model):
         """Of the network, and of layers that Keras numbers."""
         counts = []
@@ -108,11 +124,12 @@ class SegmenterContract:
         assert counts[0] == counts[1]
 
     def test_batch_normalisations(self, model):
-        """Each is found once, behind a convolution that is no other's."""
+        """Each behind a convolution is found once, and no other's convolution."""
         pairs = model.conv_batch_norm_pairs()
         found = [norm.moving_mean.path for _, norm in pairs]
         paths = [x.path for x in model.variables if x.name == "moving_mean"]
-        assert sorted(found) == sorted(paths) and paths
+        assert set(found) <= set(paths) and len(found) == len(set(found))
+        assert len(paths) - len(found) == self.unfolded
         assert len({conv.kernel.path for conv, _ in pairs}) == len(pairs)
 
     # === What it finds ===
@@ -120,9 +137,9 @@ class SegmenterContract:
     def test_any_size(self, rng, model, size):
         """The mask is that of the image continued by its mirror image, cropped."""
         free = model.clone(input_shape=(None, None, 3))
-        images = rng.integers(0, 256, (2, *size, 3), "uint8")
+        images = draw(rng, *size)
         masks = np.asarray(run_once(free, images))
-        assert masks.shape == (2, *size, 1) and masks.std() > 0.05
+        assert masks.shape == (2, *size, 1) and masks.std() > 0.01
         beyond = ((0, 0), *((0, -side % 32) for side in size), (0, 0))
         padded = np.asarray(run_once(free, np.pad(images, beyond, "reflect")))
         np.testing.assert_allclose(masks, padded[:, : size[0], : size[1]], atol=1e-5)
@@ -133,6 +150,7 @@ class SegmenterContract:
     )
     def test_channels_and_classes(self, rng, channels, num_classes, masks):
         model = self.make((32, 32, channels), num_classes=num_classes, masks=masks)
+        model.get_layer("logits").bias.assign(np.linspace(0.5, 1, num_classes))
         images = rng.uniform(0, 255, (1, 32, 32, channels))
         found = np.asarray(run_once(model, images))
         assert found.shape == (1, 32, 32, num_classes)
@@ -166,7 +184,7 @@ class SegmenterContract:
         """It holds every argument, as it was given, also after JSON."""
         other = {**OTHER, **self.other}
         taken = inspect.signature(self.network).parameters
-        assert {*other, "encoder_weights"} == {*taken}
+        assert {*other} == {*taken} - {"encoder_weights"}
         for name, value in other.items():
             assert value != taken[name].default, name
         model = self.network(**other)
@@ -192,16 +210,17 @@ class SegmenterContract:
             if network is not self.network:
                 with pytest.raises(ValueError, match=f"a {self.network.__name__}"):
                     network.from_preset(tmp_path / "preset")
-        with pytest.warns(UserWarning, match="start at random: logits$"):
+        head = ", ".join(self.head)
+        with pytest.warns(UserWarning, match=f"start at random: {head}$"):
             other = Segmenter.from_preset(tmp_path / "preset", num_classes=3)
         assert other.output_shape == (None, 32, 32, 3)
-        self.assert_same_layers(other, model, "logits")
+        self.assert_same_layers(other, model, self.head)
 
     @staticmethod
     def assert_same_layers(one, other, but):
-        """Makes sure that all layers with weights, but one, have the same."""
-        names = [x.name for x in other.layers if x.weights and x.name != but]
-        assert len(names) > 10
+        """Makes sure that all layers with weights, but some, have the same."""
+        names = [x.name for x in other.layers if x.weights and x.name not in but]
+        assert len(names) > 5
         for name in names:
             pair = (x.get_layer(name).get_weights() for x in (one, other))
             for ours, theirs in zip(*pair, strict=True):
@@ -210,7 +229,7 @@ class SegmenterContract:
     def test_clone(self, frozen):
         copy = frozen.clone(input_shape=(None, 64, 3), name="copy")
         assert copy.input_shape == (None, None, 64, 3) and copy.name == "copy"
-        self.assert_same_layers(copy, frozen, None)
+        self.assert_same_layers(copy, frozen, ())
         held = frozen.get_config()["frozen"]
         assert len(held) >= 3 and copy.get_config()["frozen"] == held
         first = next(x for x in copy.layers if x.weights)
@@ -286,8 +305,10 @@ class SegmenterContract:
         ],
     )
     def test_arguments(self, arguments, message):
+        if not {*arguments} <= {*inspect.signature(self.network).parameters}:
+            pytest.skip("has no encoder with weights of its own")
         with pytest.raises(ValueError, match=message):
-            self.network(**{"input_shape": (32, 32, 3), **arguments})
+            self.make(**arguments)
 
     def test_unknown_argument(self):
         with pytest.raises(ValueError, match=f"{self.network.__name__}: .*'nosuch'"):

@@ -29,7 +29,6 @@ ATTENTIONS = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 
 
 class TestPAMUNet(SegmenterContract):
     network = PAMUNet
-    parameters, macs = ATTENTIONS["luong"]
     small = {"expansion": 1}
     other = {
         "expansion": 2,
