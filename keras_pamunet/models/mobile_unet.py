@@ -107,7 +107,8 @@ class MobileUNet(Segmenter):
                 data_format="channels_last", dtype=task.dtype, name=f"up_{level}"
             )(x)
             if level:
-                x = layers.Concatenate(dtype=task.dtype)([skips[level - 1], x])
+                join = layers.Concatenate(dtype=task.dtype, name=f"join_{level}")
+                x = join([skips[level - 1], x])
             for index in range(2):
                 x = conv_norm_relu(x, filters, f"decoder_{level}_{index}")
         logits = Conv2D(
