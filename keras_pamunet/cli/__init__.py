@@ -5,6 +5,7 @@ A verb is imported once it is called: Keras takes seconds that `--help` need not
 
 from keras_pamunet.cli import (
     attention,
+    cka,
     data,
     evaluate,
     export,
@@ -28,6 +29,7 @@ for command in (
     data.show,
     data.split,
     attention.attention,
+    cka.cka,
     info.info,
 ):
     app.command()(command)

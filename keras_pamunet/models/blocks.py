@@ -80,9 +80,9 @@ class Blocks:
             data_format="channels_last", dtype=self.dtype, name=name
         )(x)
 
-    def join(self, *tensors: Any) -> Any:
+    def join(self, *tensors: Any, name: str | None = None) -> Any:
         """The channels of all, one behind the other."""
-        return layers.Concatenate(dtype=self.dtype)(list(tensors))
+        return layers.Concatenate(dtype=self.dtype, name=name)(list(tensors))
 
     def add(self, *tensors: Any, name: str | None = None) -> Any:
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))

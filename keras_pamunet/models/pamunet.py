@@ -221,7 +221,7 @@ class PAMUNet(Segmenter):
             filters = skip.shape[-1]
             x = up(x, filters, f"up_{index}")
             skip = gate(skip, x, index)
-            x = layers.Concatenate(dtype=task.dtype)([skip, x])
+            x = layers.Concatenate(dtype=task.dtype, name=f"join_{index}")([skip, x])
             x = InvertedResidual(
                 filters,
                 expansion=expansion,

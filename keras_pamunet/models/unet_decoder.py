@@ -29,7 +29,7 @@ def unet_decoder(blocks: Blocks, skips: list[Any], x: Any) -> Any:
     for level, filters in zip(reversed(range(len(FILTERS))), FILTERS):
         x = blocks.enlarge(x, 2, f"up_{level}")
         if level:
-            x = blocks.join(skips[level - 1], x)
+            x = blocks.join(skips[level - 1], x, name=f"join_{level}")
         for index in range(2):
             x = blocks.conv_norm_relu(x, filters, 3, name=f"decoder_{level}_{index}")
     return x
