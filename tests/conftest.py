@@ -1,8 +1,19 @@
+import atexit
 import io
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from zipfile import ZipFile
+
+# The tests' processes compile the same functions under JAX, most of them small: each
+# once is enough. JAX reads it as it is imported.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
+    atexit.register(
+        shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
+    )
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import keras
 import numpy as np
@@ -10,9 +21,6 @@ import pytest
 from PIL import Image
 
 from keras_pamunet.data import Phantom
-
-# The tests' processes compile the same functions under JAX: each once is enough.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp())
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
