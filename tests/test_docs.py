@@ -4,7 +4,6 @@ import ast
 import doctest
 import importlib
 import inspect
-import itertools
 import json
 import pkgutil
 import re
@@ -14,14 +13,13 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import keras
-import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 import keras_pamunet
-from keras_pamunet import PAMUNet, load_model
+from keras_pamunet import PAMUNet
 from keras_pamunet.cli import app
 from keras_pamunet.data import Phantom, splits
 from tests.helpers import write_lits
@@ -44,9 +42,11 @@ BLOCK = re.compile(
 SHORT_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\bmax_trials=\d+": "max_trials=1"}
 SHORT_COMMANDS = {  # The last of an option given twice counts.
     "train": ["--epochs=1", "--size=32"],
+    # Not of those that start from weights.
+    "train anew": ["--epochs=1", "--size=32", "--expansion=1", "--attention=additive"],
     "tune": ["--epochs=1", "--size=32", "--trials=1"],
 }
-PHANTOMS = 12
+PHANTOMS = 10
 
 # What is not run: how it begins, and why.
 NOT_RUN = {
@@ -77,11 +77,16 @@ SIDES = {
     "hub/pamunet_kvasir_seg/README.md": 128,
     "hub/pamunet_kvasir_seg_256/README.md": 256,
     "hub/pamunet_kvasir_seg_paper/README.md": 128,
-    "keras_pamunet.inference.onnx_model": 128,
     "keras_pamunet.models.mobile_unet": 128,
     "keras_pamunet.models.pamunet": 128,
     "keras_pamunet.tuning": 64,
 }
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(keras_pamunet.__path__, "keras_pamunet.")
+    if ">>> " in Path(module.module_finder.find_spec(module.name).origin).read_text()
+]
 
 
 def given(name):
@@ -93,11 +98,14 @@ def given(name):
     }
     if name == "docs/data.md":
         names["model"] = PAMUNet.from_preset("pamunet_kvasir_seg")
-    if name == "docs/volumes.md":
+    elif name == "docs/volumes.md":
         truth, found = np.zeros((2, 4, 5, 6), bool)
         truth[1:3, 1:4, 1:4] = found[1:3, 1:4, 2:5] = True
         names |= {"truth": truth, "found": found, "spacing": (0.8, 0.8, 2)}
         names |= {"distances": [1.5, 2.5], "masks": np.zeros((61, 10, 12), "uint8")}
+    elif name == "keras_pamunet.data.tfds_source":
+        importlib.import_module("keras_pamunet.data.kvasir_seg")
+        tfds.builder("kvasir_seg", file_format="array_record").download_and_prepare()
     return names
 
 
@@ -117,8 +125,8 @@ def run_command(line):
     if words[0] != "keras-pamunet":
         assert words.pop(0) == f"KERAS_BACKEND={keras.backend.backend()}"
     _, command, *arguments = words
-    arguments += SHORT_COMMANDS.get(command, [])
-    done = CliRunner().invoke(app, [command, *arguments])
+    kind = "train anew" if command == "train" and "--weights" not in words else command
+    done = CliRunner().invoke(app, [command, *arguments, *SHORT_COMMANDS.get(kind, [])])
     error = done.exception if not isinstance(done.exception, SystemExit) else None
     assert done.exit_code == 0, f"{line}\n{done.output}{error!r}"
 
@@ -151,6 +159,7 @@ def stand_ins(tmp_path_factory):
             shutil.copy(source, root / f"Task03_Liver/{part}/liver_{case}.nii.gz")
 
     # Where TFDS looks for what it need not download.
+    shutil.copytree(root / "scans", root / "data/downloads/manual")
     manual = root / "tensorflow_datasets/downloads/manual"
     manual.mkdir(parents=True)
     with ZipFile(manual / "kvasir-seg.zip", "w") as archive:
@@ -159,7 +168,7 @@ def stand_ins(tmp_path_factory):
             with Image.open(path) as image, archive.open(name, "w") as file:
                 image.convert("RGB").save(file, "jpeg")
     names = Phantom(PHANTOMS).names
-    published = {"train": names[:8], "validation": names[8:10], "test": names[10:]}
+    published = {"train": names[:8], "validation": names[8:9], "test": names[9:]}
     (root / "published/splits").mkdir(parents=True)
     path = root / "published/splits/effisegnet.json"
     path.write_text(json.dumps(published), "utf-8")
@@ -174,10 +183,9 @@ def stand_ins(tmp_path_factory):
 def trained(stand_ins, tmp_path_factory):
     """A run folder of photographs, and one of CT."""
     root = tmp_path_factory.mktemp("runs")
-    small = "--attention=additive --expansion=1"
-    run_command(f"keras-pamunet train --data {stand_ins}/photos -o {root}/mine {small}")
-    data = stand_ins / "Task03_Liver"
-    run_command(f"keras-pamunet train --data {data} -o {root}/liver {small}")
+    for name, data in (("mine", "photos"), ("liver", "Task03_Liver")):
+        data = stand_ins / data
+        run_command(f"keras-pamunet train --data {data} --output {root / name}")
     return root
 
 
@@ -205,6 +213,7 @@ def place(request, stand_ins, tmp_path, monkeypatch):
 @pytest.fixture(scope="module", autouse=True)
 def eager():
     """No graphs under TensorFlow, which take longer to make than a few steps."""
+    keras.utils.disable_interactive_logging()
     if keras.backend.backend() != "tensorflow":
         yield
         return
@@ -244,3 +253,41 @@ def test_page(page, place):
             exec(compile(shorter(text), f"a block of {page}", "exec"), names)
         elif not text.startswith(tuple(NOT_RUN)):
             run_command(text)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return PAMUNet((32, 32, 3), expansion=1, attention="additive")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name, place, model):
+    """All show what they give; their numbers may be left out."""
+    module = importlib.import_module(name)
+    names = {"keras": keras, "keras_pamunet": keras_pamunet, "np": np, "model": model}
+    names |= place(name)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for example in doctest.DocTestFinder().find(module, extraglobs=names):
+        for line in example.examples:
+            line.source = shorter(line.source)
+        shown = []
+        assert not runner.run(example, out=shown.append).failed, "".join(shown)
+    assert runner.tries
+
+
+def test_what_is_not_run():
+    """It is in the documents still."""
+    lines = [
+        x for page in PAGES.values() for kind, x in blocks(page) if kind == "shell"
+    ]
+    for beginning in NOT_RUN:
+        assert any(line.startswith(beginning) for line in lines), beginning
+
+
+@pytest.mark.parametrize(
+    "line", ["keras-pamunet info --nosuch", "keras-pamunet nosuch", "nosuch", "rm a"]
+)
+def test_what_cannot_be_run(line):
+    with pytest.raises(AssertionError, match=line.split()[-1]):
+        run_command(line)
