@@ -28,10 +28,13 @@ class CaseScores:
 
     Example:
 
-    >>> cases = CaseScores(pairs, model.class_names)
-    >>> for truth, found in masks:  # (rows, columns, classes)
-    ...     cases.add(truth, found)
-    >>> cases.rows
+    >>> from keras_pamunet.data import Volumes
+    >>> pairs = Volumes("Task03_Liver")
+    >>> cases = CaseScores(pairs, ("liver",))
+    >>> for _, mask in pairs:  # Found as it is.
+    ...     cases.add(mask[..., np.newaxis], mask[..., np.newaxis])
+    >>> float(cases.rows[0]["classes"][0]["dice"])
+    1.0
     """
 
     def __init__(self, source: Pairs, class_names: Sequence[str]):

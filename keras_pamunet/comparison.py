@@ -63,9 +63,12 @@ def compare(
 
     Example:
 
-    >>> results = {name: evaluate(model, pairs) for name, model in models.items()}
+    >>> from keras_pamunet import PAMUNet, evaluate
+    >>> from keras_pamunet.data import Folder
+    >>> pairs, other = Folder("my_photos"), PAMUNet.from_preset("pamunet_kvasir_seg")
+    >>> results = {"other": evaluate(other, pairs), "mine": evaluate(model, pairs)}
     >>> compare(results).differences["mine"]["dice"]
-    {"mean": 0.012, "interval": [-0.003, 0.027], "verdict": "not told apart"}
+    {'mean': ..., 'interval': [...], 'verdict': ...}
     """
     if len(results) < 2:
         raise ValueError(

@@ -21,9 +21,9 @@ class AttentionVariance(keras.regularizers.Regularizer):
 
     Example:
 
-    >>> regularizer = keras_pamunet.regularizers.AttentionVariance(0.01)
-    >>> float(regularizer(keras.ops.array([0.1, 0.3])))  # 0.01 * 0.2
-    0.002
+    >>> regularizer = keras_pamunet.regularizers.AttentionVariance(0.5)
+    >>> float(regularizer(keras.ops.array([0.125, 0.375])))  # 0.5 * 0.25
+    0.125
 
     Reference:
         - PAM-UNet, arXiv 2405.01503, eqs. 7 and 8.

@@ -57,9 +57,11 @@ class SegmenterHyperModel(keras_tuner.HyperModel):
 
     Example:
 
+    >>> import keras_tuner
     >>> hypermodel = SegmenterHyperModel(input_shape=(64, 64, 3))
     >>> objective = keras_tuner.Objective("val_dice", "max")
-    >>> keras_tuner.RandomSearch(hypermodel, objective).search(images, masks)
+    >>> tuner = keras_tuner.RandomSearch(hypermodel, objective, max_trials=5)
+    >>> tuner.search(images, masks, validation_split=0.2, verbose=0)
     """
 
     def __init__(

@@ -1,133 +1,292 @@
-"""What the documents say to type can be typed."""
+"""What documents and docstrings say to type is typed, on small stand-ins."""
 
 import ast
+import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import shlex
+import shutil
 from pathlib import Path
+from zipfile import ZipFile
 
+import keras
+import numpy as np
 import pytest
-import typer
+from PIL import Image
+from typer.testing import CliRunner
 
 import keras_pamunet
+from keras_pamunet import PAMUNet
 from keras_pamunet.cli import app
+from keras_pamunet.data import Phantom, splits
+from tests.helpers import write_lits
+
+tfds = pytest.importorskip("tensorflow_datasets")
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("hub/**/*.md")]
-FENCED = re.compile(r"^```(?:python|sh|bash|console)?\n(.*?)^```", re.M | re.S)
-INDENTED = re.compile(r"(?:^ {4}.*\n(?:[ \t]*\n)*)+", re.M)
-ids = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "hub/**/*.md")
+    for path in sorted(ROOT.glob(pattern))
+}
+# A block in fences, an indented one, and a command with arguments in a sentence.
+BLOCK = re.compile(
+    r"^```\w*\n(.*?)^```|((?:^ {4}[^\n]*\n(?:[ \t]*\n)*)+)"
+    r"|`(keras-pamunet [\w-]+ [^`]+)`",
+    re.M | re.S,
+)
 
+# What takes long is cut short, by these means alone.
+SHORT_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\bmax_trials=\d+": "max_trials=1"}
+SHORT_COMMANDS = {  # The last of an option given twice counts.
+    "train": ["--epochs=1", "--size=32"],
+    # Not of those that start from weights.
+    "train anew": ["--epochs=1", "--size=32", "--expansion=1", "--attention=additive"],
+    "tune": ["--epochs=1", "--size=32", "--trials=1"],
+}
+PHANTOMS = 10
 
-def blocks(text):
-    fenced = FENCED.findall(text)
-    rest = FENCED.sub("", text)
-    return fenced + [inspect.cleandoc("\n" + x) for x in INDENTED.findall(rest)]
+# What is not run: how it begins, and why.
+NOT_RUN = {
+    "python3 -m venv": "the environment is that of the tests",
+    "pip install": "the environment is that of the tests",
+    "make ": "calls these tests, or measures",
+    "KERAS_BACKEND=jax .venv/bin/python -m pytest": "calls these tests",
+    "export KERAS_BACKEND=": "the back end is that of the tests",
+    "python examples/publish_": "trains for hours; tests/test_examples.py",
+    "python -m tests.fuzz": "takes its time; tests/fuzz/test_fuzz.py",
+    "pamunet_kvasir_seg_paper - pamunet_kvasir_seg:": "is what a command shows",
+    "keras-pamunet export --score-activation first_order": "is a part of a command",
+    "keras-pamunet info MODEL": "MODEL stands for others",
+}
 
-
-def programs(text):
-    """The blocks that are Python and use the package."""
-    for block in blocks(text):
-        try:
-            tree = ast.parse(block)
-        except SyntaxError:
-            continue
-        if "keras_pamunet" in block or "import" in block:
-            yield tree
-
-
-def commands(text):
-    for block in blocks(text):
-        for line in block.replace("\\\n", " ").splitlines():
-            _, found, arguments = line.partition("keras-pamunet ")
-            before = line.partition("keras-pamunet ")[0]
-            if found and not re.search(r"[^\s\w=./$-]", before):
-                yield shlex.split(arguments, comments=True)
-
-
-def resolve(module, name):
-    """What `from module import name` gives."""
-    try:
-        return getattr(importlib.import_module(module), name)
-    except AttributeError:
-        return importlib.import_module(f"{module}.{name}")
-
-
-def check(tree):
-    """Makes sure that names of the package exist, and take what they are given."""
-    names = {"keras_pamunet": keras_pamunet}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("keras_pamunet"):
-            for alias in node.names:
-                found = resolve(node.module, alias.name)
-                names[alias.asname or alias.name] = found
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.startswith("keras_pamunet"):
-                    importlib.import_module(alias.name)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        head, *rest = ast.unparse(node.func).split(".")
-        if head not in names:
-            continue
-        function = names[head]
-        for name in rest:
-            function = getattr(function, name)
-        given = {x.arg: None for x in node.keywords if x.arg}
-        if not any(isinstance(x, ast.Starred) for x in node.args):
-            inspect.signature(function).bind_partial(*node.args, **given)
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
-def test_python(path):
-    for tree in programs(path.read_text("utf-8")):
-        check(tree)
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
-def test_commands(path):
-    group = typer.main.get_command(app)
-    for name, *arguments in commands(path.read_text("utf-8")):
-        if name not in group.commands:
-            assert name in ("--version", "--help"), name
-            continue
-        group.commands[name].make_context(name, arguments)
-
+# Run folders that a page takes as given.
+RUNS = {
+    "docs/evaluate.md": ["mine", "a", "b"],
+    "docs/network.md": ["kvasir-seg-default"],
+    "docs/predict.md": ["mine", "liver"],
+    "keras_pamunet.inference.volumes": ["liver"],
+}
+# Side of the images that a page or module takes as given.
+SIDES = {
+    "README.md": 128,
+    "docs/export.md": 128,
+    "docs/tuning.md": 64,
+    "hub/pamunet_kvasir_seg/README.md": 128,
+    "hub/pamunet_kvasir_seg_256/README.md": 256,
+    "hub/pamunet_kvasir_seg_paper/README.md": 128,
+    "keras_pamunet.models.mobile_unet": 128,
+    "keras_pamunet.models.pamunet": 128,
+    "keras_pamunet.tuning": 64,
+}
 
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(keras_pamunet.__path__, "keras_pamunet.")
-    if not module.name.startswith("keras_pamunet.presets")
+    if ">>> " in Path(module.module_finder.find_spec(module.name).origin).read_text()
 ]
 
 
+def given(name):
+    """What a page's or module's blocks take as given, by its name."""
+    side = SIDES.get(name, 32)
+    names = {
+        "images": np.stack([image for image, _ in Phantom(5, side)]),
+        "masks": np.stack([mask for _, mask in Phantom(5, side)])[..., np.newaxis],
+    }
+    if name == "docs/data.md":
+        names["model"] = PAMUNet.from_preset("pamunet_kvasir_seg")
+    elif name == "docs/volumes.md":
+        truth, found = np.zeros((2, 4, 5, 6), bool)
+        truth[1:3, 1:4, 1:4] = found[1:3, 1:4, 2:5] = True
+        names |= {"truth": truth, "found": found, "spacing": (0.8, 0.8, 2)}
+        names |= {"distances": [1.5, 2.5], "masks": np.zeros((61, 10, 12), "uint8")}
+    elif name == "keras_pamunet.data.tfds_source":
+        importlib.import_module("keras_pamunet.data.kvasir_seg")
+        tfds.builder("kvasir_seg", file_format="array_record").download_and_prepare()
+    return names
+
+
+def write_pairs(folder, to_mask=lambda mask: 255 * mask):
+    """A data set of drawn images, and its masks by themselves."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for name, (image, mask) in zip(Phantom(PHANTOMS, 40).names, Phantom(PHANTOMS, 40)):
+        Image.fromarray(image).save(folder / f"images/{name}.jpg")
+        Image.fromarray(to_mask(mask)).save(folder / f"masks/{name}.png")
+
+
+def run_command(line):
+    """One line of a shell."""
+    words = shlex.split(line, comments=True)
+    assert "keras-pamunet" in words[:2], line
+    if words[0] != "keras-pamunet":
+        assert words.pop(0) == f"KERAS_BACKEND={keras.backend.backend()}"
+    _, command, *arguments = words
+    kind = "train anew" if command == "train" and "--weights" not in words else command
+    done = CliRunner().invoke(app, [command, *arguments, *SHORT_COMMANDS.get(kind, [])])
+    error = done.exception if not isinstance(done.exception, SystemExit) else None
+    assert done.exit_code == 0, f"{line}\n{done.output}{error!r}"
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory):
+    """A folder of all that documents name, small."""
+    root = tmp_path_factory.mktemp("stand_ins")
+    for name in ("photos", "my_photos", "kvasir-seg"):
+        write_pairs(root / name)
+    for name in ("cells", "livers"):
+        write_pairs(root / name, lambda mask: mask + mask * np.tri(40, dtype="uint8"))
+    shutil.copytree(root / "my_photos/masks", root / "their_masks")
+    shutil.copytree(root / "photos/images", root / "new")
+    image = Image.fromarray(Phantom(1, 300)[0][0])
+    for name in ("photo.jpg", "image.jpg", "photos/1.jpg", "photos/1_left.png"):
+        image.save(root / name)
+
+    write_lits(root / "scans", cases="0123")
+    shutil.copytree(root / "scans", root / "new_scans")
+    for path in (root / "new_scans").glob("segmentation*"):
+        path.unlink()
+    shutil.copy(root / "scans/volume-0.nii.gz", root / "ct.nii.gz")
+    write_lits(root / "long", "0", (12, 10, 61))
+    shutil.copy(root / "long/volume-0.nii.gz", root)
+    for part, kind in (("imagesTr", "volume"), ("labelsTr", "segmentation")):
+        (root / "Task03_Liver" / part).mkdir(parents=True)
+        for case in "0123":
+            source = root / f"scans/{kind}-{case}.nii.gz"
+            shutil.copy(source, root / f"Task03_Liver/{part}/liver_{case}.nii.gz")
+
+    # Where TFDS looks for what it need not download.
+    shutil.copytree(root / "scans", root / "data/downloads/manual")
+    manual = root / "tensorflow_datasets/downloads/manual"
+    manual.mkdir(parents=True)
+    with ZipFile(manual / "kvasir-seg.zip", "w") as archive:
+        for path in (root / "kvasir-seg").glob("*/*"):
+            name = f"Kvasir-SEG/{path.parent.name}/{path.stem}.jpg"
+            with Image.open(path) as image, archive.open(name, "w") as file:
+                image.convert("RGB").save(file, "jpeg")
+    names = Phantom(PHANTOMS).names
+    published = {"train": names[:8], "validation": names[8:9], "test": names[9:]}
+    (root / "published/splits").mkdir(parents=True)
+    path = root / "published/splits/effisegnet.json"
+    path.write_text(json.dumps(published), "utf-8")
+    (root / "published/near_duplicates.json").write_text("[]", "utf-8")
+
+    encoder = keras.applications.MobileNetV2(weights=None, include_top=False)
+    encoder.save_weights(root / "mobilenet_v2.weights.h5")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(stand_ins, tmp_path_factory):
+    """A run folder of photographs, and one of CT."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, data in (("mine", "photos"), ("liver", "Task03_Liver")):
+        data = stand_ins / data
+        run_command(f"keras-pamunet train --data {data} --output {root / name}")
+    return root
+
+
+@pytest.fixture
+def place(request, stand_ins, tmp_path, monkeypatch):
+    """Goes to a copy of the stand-ins; returns how to get the run folders there."""
+    folder = tmp_path / "reader"
+    shutil.copytree(stand_ins, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(splits, "KVASIR_SEG", folder / "published")
+    data_dir = str(folder / "tensorflow_datasets")
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", data_dir)
+    monkeypatch.setattr(Phantom.__init__, "__defaults__", (PHANTOMS, 64, 0))
+
+    def prepare(name):
+        for run in RUNS.get(name, []):
+            trained = request.getfixturevalue("trained")
+            source = trained / ("liver" if run == "liver" else "mine")
+            shutil.copytree(source, folder / "runs" / run)
+        return given(name)
+
+    return prepare
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """No graphs under TensorFlow, which take longer to make than a few steps."""
+    keras.utils.disable_interactive_logging()
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def blocks(text):
+    """The Python blocks and the lines for a shell, in their order."""
+    for fenced, indented, inline in BLOCK.findall(text):
+        block = inspect.cleandoc("\n" + (fenced or indented or inline))
+        try:
+            ast.parse(block)
+            yield "python", block
+        except SyntaxError:
+            block = " ".join(inline.split()) or block.replace("\\\n", " ")
+            for line in filter(None, block.splitlines()):
+                yield "shell", line
+
+
+def shorter(code):
+    for pattern, replacement in SHORT_PYTHON.items():
+        code = re.sub(pattern, replacement, code)
+    return code
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page, place):
+    """From its first block to its last, as a reader would."""
+    names = place(page)
+    for kind, text in blocks(PAGES[page]):
+        if kind == "python":
+            exec(compile(shorter(text), f"a block of {page}", "exec"), names)
+        elif not text.startswith(tuple(NOT_RUN)):
+            run_command(text)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return PAMUNet((32, 32, 3), expansion=1, attention="additive")
+
+
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", MODULES)
-def test_docstrings(name):
-    """Every example in them."""
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        pytest.skip(str(error))
-    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
-    for node in ast.walk(tree):
-        kinds = ast.Module | ast.ClassDef | ast.FunctionDef
-        text = ast.get_docstring(node) if isinstance(node, kinds) else None
-        lines = re.findall(r"^>>> (.*)|^\.\.\. ?(.*)", text or "", re.M)
-        code = "\n".join(first or more for first, more in lines)
-        if node in tree.body and lines:
-            code = f"from {name} import {node.name}\n{code}"
-        check(ast.parse(code))
+def test_docstrings(name, place, model):
+    """All show what they give; their numbers may be left out."""
+    module = importlib.import_module(name)
+    names = {"keras": keras, "keras_pamunet": keras_pamunet, "np": np, "model": model}
+    names |= place(name)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for example in doctest.DocTestFinder().find(module, extraglobs=names):
+        for line in example.examples:
+            line.source = shorter(line.source)
+        shown = []
+        assert not runner.run(example, out=shown.append).failed, "".join(shown)
+    assert runner.tries
 
 
-def test_the_checks_find_something():
-    text = "    keras-pamunet train --nosuch 3\n"
-    ((name, *arguments),) = commands(text)
-    with pytest.raises(Exception, match="--nosuch"):
-        typer.main.get_command(app).commands[name].make_context(name, arguments)
-    with pytest.raises(ModuleNotFoundError):
-        check(ast.parse("from keras_pamunet import nosuch"))
-    with pytest.raises(TypeError, match="nosuch"):
-        check(ast.parse("from keras_pamunet.data import Folder\nFolder(nosuch=1)"))
+def test_what_is_not_run():
+    """It is in the documents still."""
+    lines = [line for page in PAGES.values() for _, line in blocks(page)]
+    for beginning in NOT_RUN:
+        assert any(line.startswith(beginning) for line in lines), beginning
+
+
+@pytest.mark.parametrize(
+    "line", ["keras-pamunet info --nosuch", "keras-pamunet nosuch", "nosuch", "rm a"]
+)
+def test_what_cannot_be_run(line):
+    with pytest.raises(AssertionError, match=line.split()[-1]):
+        run_command(line)

@@ -29,8 +29,8 @@ class Augment:
 
     Example:
 
-    >>> from keras_pamunet.data import Augment
-    >>> augment = Augment(rotation=90)
+    >>> from keras_pamunet.data import Augment, Phantom
+    >>> augment, (image, mask) = Augment(rotation=90), Phantom(1)[0]
     >>> image, mask = augment(image, mask, np.random.default_rng(0))
     """
 

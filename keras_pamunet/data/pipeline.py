@@ -45,8 +45,9 @@ def pipeline(
 
     Example:
 
-    >>> pairs = Resized(Folder("kvasir-seg"), (128, 128))
-    >>> model.evaluate(pipeline(pairs, batch_size=16))
+    >>> from keras_pamunet.data import Folder, Resized
+    >>> pairs = Resized(Folder("kvasir-seg"), model.input_shape[1:3])
+    >>> loss, *scores = model.evaluate(pipeline(pairs, batch_size=16))
     """
 
     # The labels of files count the background, which is no overlapping class.

@@ -19,9 +19,10 @@ class ObjectFinder:
     Example:
 
     >>> finder = ObjectFinder()
-    >>> for labels, probabilities in slices:
-    ...     finder.add(labels, probabilities)
-    >>> finder.objects()
+    >>> for labels in np.eye(4, dtype="uint8"), np.zeros((4, 4), "uint8"):
+    ...     finder.add(labels, probabilities=np.full((4, 4), 0.75))
+    >>> [(x.size, x.mean_probability) for x in finder.objects()]
+    [(4, 0.75)]
     """
 
     def __init__(self, min_size: float = 0):

@@ -74,8 +74,8 @@ class OnnxModel:
 
     Example:
 
-    >>> model = OnnxModel("polyps.onnx")
-    >>> probabilities = model.predict_on_batch(images)
+    >>> report = keras_pamunet.export(model, "polyps.onnx", progress=False)
+    >>> probabilities = OnnxModel("polyps.onnx").predict_on_batch(images)
     """
 
     def __init__(self, path: str | Path, threads: int = 0):

@@ -27,8 +27,8 @@ class Segmentation:
     Example:
 
     >>> found = model.segment("photo.jpg")
-    >>> found.mask.shape, len(found.objects)
-    >>> found.overlay()  # (height, width, 3) uint8
+    >>> found.mask.shape, found.overlay().shape
+    ((300, 300), (300, 300, 3))
     """
 
     image: np.ndarray

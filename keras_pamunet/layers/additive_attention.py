@@ -42,7 +42,8 @@ class AdditiveAttention(keras.layers.Layer):
     Example:
 
     >>> layer = keras_pamunet.layers.AdditiveAttention()
-    >>> layer(keras.ops.ones((1, 8, 8, 16)), keras.ops.ones((1, 8, 8, 32))).shape
+    >>> outputs = layer(keras.ops.ones((1, 8, 8, 16)), keras.ops.ones((1, 8, 8, 32)))
+    >>> keras.ops.shape(outputs)
     (1, 8, 8, 16)
 
     Reference:

@@ -23,7 +23,7 @@ class Conv2D(keras.layers.Conv2D):
     Example:
 
     >>> layer = keras_pamunet.layers.Conv2D(8, 1)
-    >>> layer(keras.ops.ones((1, 4, 4, 3))).shape
+    >>> keras.ops.shape(layer(keras.ops.ones((1, 4, 4, 3))))
     (1, 4, 4, 8)
     """
 

@@ -23,7 +23,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     Example:
 
     >>> layer = keras_pamunet.layers.Conv2DTranspose(8, 3, 2, padding="same")
-    >>> layer(keras.ops.ones((1, 4, 4, 3))).shape
+    >>> keras.ops.shape(layer(keras.ops.ones((1, 4, 4, 3))))
     (1, 8, 8, 8)
     """
 

@@ -22,7 +22,8 @@ class CropLike(keras.layers.Layer):
     Example:
 
     >>> layer = keras_pamunet.layers.CropLike()
-    >>> layer(keras.ops.ones((1, 64, 64, 1)), keras.ops.ones((1, 33, 64, 3))).shape
+    >>> outputs = layer(keras.ops.ones((1, 64, 64, 1)), keras.ops.ones((1, 33, 64, 3)))
+    >>> keras.ops.shape(outputs)
     (1, 33, 64, 1)
     """
 

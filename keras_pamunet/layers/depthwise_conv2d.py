@@ -25,7 +25,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     Example:
 
     >>> layer = keras_pamunet.layers.DepthwiseConv2D(3, padding="same")
-    >>> layer(keras.ops.ones((1, 8, 8, 4))).shape
+    >>> keras.ops.shape(layer(keras.ops.ones((1, 8, 8, 4))))
     (1, 8, 8, 4)
     """
 

@@ -36,7 +36,7 @@ class InvertedResidual(layers.Layer):
     Example:
 
     >>> block = keras_pamunet.layers.InvertedResidual(16, strides=2)
-    >>> block(keras.ops.ones((1, 8, 8, 4))).shape
+    >>> keras.ops.shape(block(keras.ops.ones((1, 8, 8, 4))))
     (1, 4, 4, 16)
 
     Reference:

@@ -26,7 +26,7 @@ class MBConv(keras.layers.Layer):
     Example:
 
     >>> stage = keras_pamunet.layers.MBConv(24, repeats=2, strides=2)
-    >>> stage(keras.ops.ones((1, 8, 8, 16))).shape
+    >>> keras.ops.shape(stage(keras.ops.ones((1, 8, 8, 16))))
     (1, 4, 4, 24)
 
     Reference:

@@ -22,7 +22,7 @@ class PadToMultiple(keras.layers.Layer):
     Example:
 
     >>> layer = keras_pamunet.layers.PadToMultiple(32)
-    >>> layer(keras.ops.ones((1, 33, 64, 3))).shape
+    >>> keras.ops.shape(layer(keras.ops.ones((1, 33, 64, 3))))
     (1, 64, 64, 3)
     """
 

@@ -69,7 +69,8 @@ class ProgressiveLuongAttention(keras.layers.Layer):
     Example:
 
     >>> layer = keras_pamunet.layers.ProgressiveLuongAttention()
-    >>> layer(keras.ops.ones((1, 8, 8, 16)), keras.ops.ones((1, 8, 8, 16))).shape
+    >>> outputs = layer(keras.ops.ones((1, 8, 8, 16)), keras.ops.ones((1, 8, 8, 16)))
+    >>> keras.ops.shape(outputs)
     (1, 8, 8, 16)
 
     Reference:

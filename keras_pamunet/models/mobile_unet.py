@@ -40,7 +40,7 @@ class MobileUNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.MobileUNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> history = model.fit(images, masks, batch_size=8, epochs=10)
 
     Reference:
         - U-Net, arXiv 1505.04597, with the encoder of MobileNetV2, arXiv 1801.04381.

@@ -117,7 +117,7 @@ class PAMUNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.PAMUNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> history = model.fit(images, masks, batch_size=8, epochs=10)
     >>> masks = model.predict(images) > 0.5
 
     Reference:

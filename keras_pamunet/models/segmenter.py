@@ -225,7 +225,8 @@ class Segmenter(keras.Model):
         Example:
 
         >>> found = model.segment("photo.jpg")
-        >>> found.mask.shape, [x.size for x in found.objects]
+        >>> found.mask.shape, found.probabilities.shape
+        ((300, 300), (300, 300, 1))
         """
         # Imported here: it brings OpenCV, Pillow and more.
         from keras_pamunet.inference import segment

@@ -26,7 +26,7 @@ def estimate_batch_statistics(model: Segmenter, batches: Iterable[np.ndarray]) -
 
     Example:
 
-    >>> estimate_batch_statistics(model, np.split(images, 10))
+    >>> estimate_batch_statistics(model, np.split(images, 5))
 
     Reference:
         - "Precise" batch normalisation: Wu and Johnson, Rethinking "Batch" in

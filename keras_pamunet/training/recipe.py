@@ -44,7 +44,9 @@ class Recipe:
     Example:
 
     >>> from dataclasses import replace
-    >>> train("kvasir-seg", recipe=replace(RECIPES["default"], loss="dice"))
+    >>> recipe = replace(RECIPES["default"], loss="dice")
+    >>> recipe.loss, recipe.epochs
+    ('dice', 60)
     """
 
     name: str

@@ -22,7 +22,10 @@ class KvasirSeg(tfds.core.GeneratorBasedBuilder):
     >>> import tensorflow_datasets as tfds
     >>> builder = tfds.builder("kvasir_seg", file_format="array_record")
     >>> builder.download_and_prepare()
-    >>> builder.as_data_source("train")[0]["mask"].shape
+    Downloading and preparing dataset ...
+    >>> pair = builder.as_data_source("train")[0]  # image, mask and name
+    >>> pair["image"].dtype, pair["mask"].shape[2]
+    (dtype('uint8'), 1)
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -61,7 +61,10 @@ class Lits(tfds.core.GeneratorBasedBuilder):
 
     >>> import keras_pamunet.data.lits
     >>> import tensorflow_datasets as tfds
-    >>> source = tfds.data_source("lits/slices_128", data_dir="data")
+    >>> builder = tfds.builder("lits", data_dir="data", file_format="array_record")
+    >>> builder.download_and_prepare()
+    Downloading and preparing dataset ...
+    >>> slices = builder.as_data_source("train")
     """
 
     VERSION = tfds.core.Version("2.0.0")
