@@ -333,7 +333,8 @@ def runs(root: Path) -> Try:
 
         def fault(found):
             truth = json.loads((run / "metrics.json").read_text("utf-8-sig"))
-            return found != truth and f"{found}"
+            found = found.to_json()
+            return found != {name: truth[name] for name in found} and f"{found}"
 
         return judge(lambda: train("phantom", run, **call), fault, path.name, run.name)
 
