@@ -108,6 +108,20 @@ def jax_on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def resize_bilinear(images: Any, factor: int) -> Any:
+    """Images `factor` times as large, by bilinear interpolation.
+
+    In TensorFlow's graphs for any size `keras.ops.image.resize` fails, as it compares
+    the size with 0.
+    """
+    size = [factor * side for side in keras.ops.shape(images)[1:3]]
+    if keras.backend.backend() != "tensorflow":
+        return keras.ops.image.resize(images, size, data_format="channels_last")
+    import tensorflow as tf
+
+    return tf.cast(tf.image.resize(images, size), images.dtype)
+
+
 def over_batch(function: Callable[..., Any], tensors: Any) -> Any:
     """Applies a function to each example of a batch.
 

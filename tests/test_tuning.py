@@ -1,6 +1,7 @@
 """Searches on a few small images."""
 
 import csv
+import inspect
 import json
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from keras_pamunet.analysis.complexity import count
 from keras_pamunet.cli import app
 from keras_pamunet.data import Folder
 from keras_pamunet.data.splits import ratio_split, save_split
+from keras_pamunet.models import find_network
 from tests.helpers import EAGER
 
 # Where the training is made up, nothing depends on the back end.
@@ -251,6 +253,29 @@ def test_other_network_has_another_space():
     assert hypermodel.search == ("learning_rate",)
     with pytest.raises(ValueError, match="some of .'learning_rate',."):
         tuning.SegmenterHyperModel("mobile_unet", ("expansion",))
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("att_unet", "filters"),
+        ("deeplab_v3_plus", "filters"),
+        ("fcn8", "filters"),
+        ("hrnet", "width"),
+        ("res_unet", "filters"),
+    ],
+)
+def test_search_begins_with_the_default(network, name):
+    hypermodel = tuning.SegmenterHyperModel(network, (name,))
+    default = inspect.signature(find_network(network)).parameters[name].default
+    assert hypermodel.values(keras_tuner.HyperParameters()) == {name: default}
+
+
+def test_command_line_for_a_network_without_encoder_weights(tmp_path):
+    command = f"tune --network hrnet --data {tmp_path / 'nowhere'}"
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == 1
+    assert "nowhere" in result.output and "encoder_weights" not in result.output
 
 
 @once

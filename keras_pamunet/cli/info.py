@@ -20,7 +20,7 @@ def info(
         str | None,
         typer.Argument(
             help=f"{MODEL_HELP} Its layers are counted; a .keras file may hold any "
-            "model. Or a network, such as mobile_unet; or 'presets'."
+            "model. Or a network, such as unet; or 'presets'."
         ),
     ] = None,
     size: Size = None,

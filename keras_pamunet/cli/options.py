@@ -43,7 +43,8 @@ DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
 Network = Annotated[
     str | None,
     typer.Option(
-        help="pamunet or mobile_unet. Default: as the model it starts from, or pamunet."
+        help="att_unet, deeplab_v3_plus, fcn8, hrnet, mobile_encoder, mobile_unet, "
+        "pamunet, res_unet or unet. Default: as the model it starts from, or pamunet."
     ),
 ]
 Split = Annotated[
@@ -81,7 +82,11 @@ TrainingSize = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1)]
 EncoderWeights = Annotated[
-    str | None, typer.Option(help="'imagenet', or a .weights.h5 file of MobileNetV2.")
+    str | None,
+    typer.Option(
+        help="'imagenet', or a .weights.h5 file of the encoder in Keras Applications: "
+        "MobileNetV2, of unet and deeplab_v3_plus ResNet50, of fcn8 VGG16."
+    ),
 ]
 InputRange = Annotated[
     tuple[float, float] | None,

@@ -74,6 +74,17 @@ def train(
             help="Above 1, attention to averages of squares. Default: 1.", min=1
         ),
     ] = None,
+    filters: Annotated[
+        int | None,
+        typer.Option(
+            help="Of att_unet and res_unet (default: 64), deeplab_v3_plus (256) and "
+            "fcn8 (4096).",
+            min=1,
+        ),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Of hrnet. Default: 18.", min=1)
+    ] = None,
     input_range: InputRange = None,
     window: Window = None,
     num_classes: Annotated[
@@ -121,6 +132,8 @@ def train(
         "attention_regularization": attention_regularization,
         "expansion": expansion,
         "key_stride": key_stride,
+        "filters": filters,
+        "width": width,
         "input_range": input_range,
         "num_classes": num_classes,
         "masks": masks_of(overlapping),

@@ -38,7 +38,8 @@ def tune(
         list[str] | None,
         typer.Option(
             help="Again for each: expansion and attention_regularization (default), "
-            "score_activation, attention; of other networks learning_rate (default)."
+            "score_activation, attention; of other networks learning_rate (default), "
+            "filters or width; see docs/tuning.md."
         ),
     ] = None,
     tuner: Annotated[Tuner, typer.Option()] = Tuner.bayesian,
@@ -84,13 +85,13 @@ def tune(
             batch_size=batch_size,
             seed=seed,
             progress=not quiet,
-            encoder_weights=encoder_weights,
             window=window_of(window),
             num_classes=num_classes,
             **given,
         )
 
     options = {
+        "encoder_weights": encoder_weights,
         "key_stride": key_stride,
         "input_range": input_range,
         "masks": masks_of(overlapping),

@@ -1,4 +1,5 @@
 from keras_pamunet.layers.additive_attention import AdditiveAttention
+from keras_pamunet.layers.bilinear_up_sampling2d import BilinearUpSampling2D
 from keras_pamunet.layers.conv2d import Conv2D
 from keras_pamunet.layers.conv2d_transpose import Conv2DTranspose
 from keras_pamunet.layers.crop_like import CropLike
@@ -10,6 +11,7 @@ from keras_pamunet.layers.progressive_luong_attention import ProgressiveLuongAtt
 
 __all__ = [
     "AdditiveAttention",
+    "BilinearUpSampling2D",
     "Conv2D",
     "Conv2DTranspose",
     "CropLike",

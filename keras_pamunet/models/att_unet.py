@@ -116,7 +116,7 @@ class AttUNet(Segmenter):
                 x = blocks.halve(x)
             x = double_conv(x, filters * 2**level, f"encoder_{level}")
         for level, skip in reversed(list(enumerate(skips))):
-            x = blocks.enlarge(x, 2, f"up_{level}")
+            x = blocks.repeat(x, f"up_{level}")
             x = conv(x, filters * 2**level, 3, name=f"up_{level}_conv")
             x = blocks.join(gate(skip, x, f"gate_{level}"), x)
             x = double_conv(x, filters * 2**level, f"decoder_{level}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import layers
 
-from keras_pamunet.layers import Conv2D
+from keras_pamunet.layers import BilinearUpSampling2D, Conv2D
 from keras_pamunet.models.arguments import check_number
 
 
@@ -87,14 +87,16 @@ class Blocks:
     def add(self, *tensors: Any, name: str | None = None) -> Any:
         return layers.Add(dtype=self.dtype, name=name)(list(tensors))
 
-    def enlarge(self, x: Any, factor: int, name: str, smooth: bool = False) -> Any:
-        """By the nearest pixel, or bilinear if `smooth`."""
+    def repeat(self, x: Any, name: str) -> Any:
+        """Twice as large, each pixel repeated."""
         return layers.UpSampling2D(
-            factor,
-            data_format="channels_last",
-            interpolation="bilinear" if smooth else "nearest",
-            dtype=self.dtype,
-            name=name,
+            data_format="channels_last", dtype=self.dtype, name=name
+        )(x)
+
+    def enlarge(self, x: Any, factor: int, name: str, **kwargs: Any) -> Any:
+        """Bilinear interpolation."""
+        return BilinearUpSampling2D(
+            factor, **{"dtype": self.dtype, "name": name, **kwargs}
         )(x)
 
     def logits(self, x: Any, num_classes: int, kernel_size: int) -> Any:
@@ -102,8 +104,3 @@ class Blocks:
         return self.conv(
             x, num_classes, kernel_size, use_bias=True, dtype="float32", name="logits"
         )
-
-    def enlarge_logits(self, x: Any, factor: int) -> Any:
-        """Bilinear, in float32."""
-        whole = dataclasses.replace(self, dtype="float32")
-        return whole.enlarge(x, factor, "up_logits", smooth=True)

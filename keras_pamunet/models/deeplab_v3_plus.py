@@ -129,11 +129,11 @@ class DeepLabV3Plus(Segmenter):
             mean + ops.zeros_like(x),  # At every pixel.
         )
         x = blocks.conv_norm_relu(x, filters, 1, name="aspp_joined")
-        x = blocks.enlarge(separable(x, "aspp_top"), 4, "up", smooth=True)
+        x = blocks.enlarge(separable(x, "aspp_top"), 4, "up")
         fine = blocks.conv_norm_relu(fine, FINE_FILTERS, 1, name="fine")
         x = separable(blocks.join(fine, x), "decoder")
         x = blocks.logits(x, task.num_classes, 1)
-        logits = blocks.enlarge_logits(x, 4)
+        logits = blocks.enlarge(x, 4, "up_logits", dtype="float32")
         super().__init__(
             inputs,
             task.head(logits, inputs),

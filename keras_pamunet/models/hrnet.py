@@ -82,10 +82,11 @@ class HRNet(Segmenter):
         inputs, x = task.prepare()
         x, *coarser = hrnet_v2(blocks, x, width)
         for level, branch in enumerate(coarser, 1):
-            branch = blocks.enlarge(branch, 2**level, f"up_{level}", smooth=True)
+            branch = blocks.enlarge(branch, 2**level, f"up_{level}")
             x = blocks.join(x, branch)
         x = blocks.conv_norm_relu(x, x.shape[-1], 1, use_bias=True, name="joined")
-        logits = blocks.enlarge_logits(blocks.logits(x, task.num_classes, 1), 4)
+        x = blocks.logits(x, task.num_classes, 1)
+        logits = blocks.enlarge(x, 4, "up_logits", dtype="float32")
         super().__init__(
             inputs,
             task.head(logits, inputs),

@@ -92,7 +92,7 @@ def _fuse(blocks, branches, name):
         label = f"{name}_{source}_{target}"
         if source > target:
             x = blocks.conv_norm(x, filters, 1, name=label)
-            return blocks.enlarge(x, 2 ** (source - target), f"{label}_up", smooth=True)
+            return blocks.enlarge(x, 2 ** (source - target), f"{label}_up")
         for step in range(source + 1, target):
             x = blocks.conv_norm_relu(x, x.shape[-1], 3, 2, name=f"{label}_{step}")
         if source < target:

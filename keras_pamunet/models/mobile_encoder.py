@@ -79,7 +79,7 @@ class MobileEncoder(Segmenter):
         inputs, x = task.prepare()
         _, x = mobilenet_v2(x, 6, batch_norm_momentum, task.dtype)
         x = blocks.logits(x, task.num_classes, 1)
-        logits = blocks.enlarge_logits(x, 32)
+        logits = blocks.enlarge(x, 32, "up_logits", dtype="float32")
         super().__init__(
             inputs,
             task.head(logits, inputs),

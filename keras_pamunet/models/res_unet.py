@@ -103,7 +103,7 @@ class ResUNet(Segmenter):
             strides = 2 if level else 1
             x = unit(x, filters * 2**level, strides, f"encoder_{level}", bool(level))
         for level, skip in reversed(list(enumerate(skips))):
-            x = blocks.join(blocks.enlarge(x, 2, f"up_{level}"), skip)
+            x = blocks.join(blocks.repeat(x, f"up_{level}"), skip)
             x = unit(x, filters * 2**level, 1, f"decoder_{level}")
         logits = blocks.logits(x, task.num_classes, 1)
         super().__init__(

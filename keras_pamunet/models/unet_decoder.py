@@ -27,7 +27,7 @@ def unet_decoder(blocks: Blocks, skips: list[Any], x: Any) -> Any:
           and "same" convolutions.
     """
     for level, filters in zip(reversed(range(len(FILTERS))), FILTERS):
-        x = blocks.enlarge(x, 2, f"up_{level}")
+        x = blocks.repeat(x, f"up_{level}")
         if level:
             x = blocks.join(skips[level - 1], x, name=f"join_{level}")
         for index in range(2):

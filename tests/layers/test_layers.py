@@ -59,6 +59,15 @@ class LayerTest(testing.TestCase):
             expected_num_trainable_weights=2,
         )
 
+    def test_bilinear_up_sampling(self):
+        self.run_layer_test(
+            layers.BilinearUpSampling2D,
+            init_kwargs={"factor": 3},
+            input_shape=(2, 4, 5, 3),
+            expected_output_shape=(2, 12, 15, 3),
+            run_training_check=False,  # It has nothing to train.
+        )
+
     def test_conv_transpose(self):
         self.run_layer_test(
             layers.Conv2DTranspose,
@@ -155,6 +164,22 @@ def test_dilated_depthwise_conv_equals_keras(rng, padding, dilation_rate):
 @pytest.mark.parametrize("arguments", [(1,), (1, 2), (3, 1, "same")])
 def test_conv_equals_keras(rng, arguments):
     same_as_keras(rng, "Conv2D", 4, *arguments)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bilinear_up_sampling_equals_keras(rng, factor, dtype):
+    images = ops.cast(rng.normal(size=(2, 3, 5, 4)), dtype)
+    theirs = keras.layers.UpSampling2D(
+        factor, data_format="channels_last", interpolation="bilinear", dtype=dtype
+    )
+    found = layers.BilinearUpSampling2D(factor, dtype=dtype)(images)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    np.testing.assert_allclose(
+        ops.cast(found, "float32"),
+        ops.cast(theirs(images), "float32"),
+        atol=1e-5 if dtype == "float32" else 0.02,
+    )
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 5])
