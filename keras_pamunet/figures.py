@@ -29,6 +29,14 @@ ATTENTION_NOTE = (
     "weight of each place, mean over the places that look at it; pixel: its weight "
     "for the marked pixel. Scales go from black, the lowest, to yellow, the highest."
 )
+GATES_NOTE = (
+    "Means over the channels of the skip, before and after a gate in one scale, from "
+    "black, the lowest, to yellow, the highest."
+)
+
+# An image's title, the image `(height, width, 3)` uint8, its true labels
+# `(height, width)`, and by title the labels that a model found.
+Row = tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]
 
 
 def comparison(
@@ -58,19 +66,16 @@ def comparison(
     panels = [(title, image), *_masks(image, truth, prediction)]
     if attention is not None:
         heat = _heat(attention, attention, image.shape, under=image)
-        low, high = attention.min(), attention.max()
-        panels.append((f"attention, finest gate: {low:.3g} to {high:.3g}", heat))
+        panels.append((f"attention, finest gate: {_span(attention)}", heat))
     return _sheet([panels])
 
 
-def before_after(
-    rows: Sequence[tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]],
-) -> np.ndarray:
+def before_after(rows: Sequence[Row], note: str = "") -> np.ndarray:
     """A row for each image: the image, and what each model found beside the truth.
 
     Args:
-        rows: for each image its title, the image `(height, width, 3)` uint8, its true
-            labels `(height, width)`, and by title the labels a model found.
+        rows: see `Row`.
+        note: written below.
 
     Returns:
         The picture, `(rows, columns, 3)` uint8.
@@ -86,7 +91,66 @@ def before_after(
             panels.append((name, last))
         sheet.append(panels)
     one_class = all(np.max(truth, initial=0) <= 1 for _, _, truth, _ in rows)
-    return _sheet(sheet, VERDICT if one_class else "")
+    return _sheet(sheet, f"{note} {VERDICT if one_class else ''}".strip())
+
+
+def masks_sheet(rows: Sequence[Row]) -> np.ndarray:
+    """A row for each image: image | truth | the mask of each model (Fig. 3).
+
+    Each class has its colour of `keras_pamunet.palette.COLOURS`, the background is
+    black.
+
+    Args:
+        rows: see `Row`.
+
+    Returns:
+        The picture, `(rows, columns, 3)` uint8, in the images' aspect.
+    """
+    return _sheet(
+        [
+            [
+                (title, _panel(image)),
+                *(
+                    (name, COLOURS[_panel(mask, nearest=True)])
+                    for name, mask in {"truth": truth, **found}.items()
+                ),
+            ]
+            for title, image, truth, found in rows
+        ]
+    )
+
+
+def gates_sheet(
+    rows: Sequence[tuple[str, np.ndarray, np.ndarray, Sequence[dict[str, np.ndarray]]]],
+) -> np.ndarray:
+    """Two rows for each image: features before each gate, and after it (Fig. 2c).
+
+    Both share one scale; below each map stands its range.
+
+    Args:
+        rows: for each image its title, the image `(height, width, 3)` uint8, its true
+            labels `(height, width)`, and what
+            `keras_pamunet.analysis.attention_maps.gate_features` returned.
+
+    Returns:
+        The picture, `(rows, columns, 3)` uint8, in the images' aspect.
+    """
+    sheet = []
+    for title, image, truth, levels in rows:
+        image = _panel(image)
+        own = {
+            "before": (title, image),
+            "after": ("truth", outline(image, _panel(truth, nearest=True))),
+        }
+        for part, first in own.items():
+            panels = [first]
+            for level, maps in enumerate(levels):
+                values = maps[part]
+                scale = np.array([[x.min(), x.max()] for x in maps.values()])
+                text = f"{part} gate at 1/{2 ** (level + 1)}: " + _span(values)
+                panels.append((text, _heat(values, scale, image.shape)))
+            sheet.append(panels)
+    return _sheet(sheet, GATES_NOTE)
 
 
 def attention_sheet(
@@ -120,7 +184,7 @@ def attention_sheet(
         for name, values in maps.items():
             shared = features if name in ("before", "after") else [values]
             scale = np.array([[x.min(), x.max()] for x in shared])
-            title = f"{name} {values.min():.3g} to {values.max():.3g}"
+            title = f"{name} {_span(values)}"
             rows[-1].append((title, _heat(values, scale, panel.shape)))
     return _sheet(rows, ATTENTION_NOTE)
 
@@ -180,6 +244,10 @@ def _heat(values, scale, shape, under=None):
     bar = cv2.applyColorMap(bar, HEAT)[..., ::-1].repeat(BAR, axis=1)
     gap = np.full((shape[0], GAP, 3), 255, "uint8")
     return np.concatenate([heat, gap, bar], axis=1)
+
+
+def _span(values):
+    return f"{values.min():.3g} to {values.max():.3g}"
 
 
 def _sheet(rows, note=""):

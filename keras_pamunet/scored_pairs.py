@@ -69,8 +69,8 @@ def open_pairs(
         names = _names_of_run(sources[0], own, subset)
     else:
         names = _names_of_split(sources[0], data, split, subset, seed)
-    for path, run in runs.items():
-        known = _trained_on(path, run) & set(names)
+    for path in models:
+        known = trained_on(path) & set(names)
         if known and subset != "train":
             warnings.warn(
                 f"{path} was trained on {len(known)} of these {len(names)} pairs, or "
@@ -170,8 +170,9 @@ def _names_of_run(source, run, subset):
     return [name for name in names if name in there]
 
 
-def _trained_on(path, run):
-    """Names of the pairs that a model was trained on, of those that say so."""
+def trained_on(path: str | Path) -> set[str]:
+    """Names of the pairs that a run or preset was trained on, if it says so."""
+    run = _read_run(path)
     if run is None:
         try:
             _, metadata = hub.read(hub.find(path))

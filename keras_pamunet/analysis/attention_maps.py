@@ -70,25 +70,43 @@ def gate_maps(
     Raises:
         ValueError: if the model has no gates.
     """
-    gates = _all_gates(model)
-    tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
     levels = []
-    found = run_once(tensors, image[np.newaxis])
-    for level, (gate, (skip, source, gated)) in enumerate(zip(gates, found)):
-        maps = {
-            name: ops.convert_to_numpy(features)[0].astype("float32").mean(axis=-1)
-            for name, features in (("before", skip), ("after", gated))
-        }
+    for level, (gate, skip, source, maps) in enumerate(_before_and_after(model, image)):
         maps["attention"] = _mean_scores(gate, skip, source)
         if isinstance(gate, ProgressiveLuongAttention):
             row, column = (at // 2 ** (level + 1) for at in pixel)
             query = skip[:, row : row + 1, column : column + 1]
             scores = _scores(gate, query, source)
             maps["pixel"] = scores.reshape(maps["attention"].shape)
-        # The network has padded the image at the lower and right edge.
-        padded = [side * 2 ** (level + 1) for side in maps["before"].shape]
-        levels.append({name: _crop(x, image.shape, padded) for name, x in maps.items()})
+        levels.append(_covered(maps, image, level))
     return levels
+
+
+def gate_features(model: keras.Model, image: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """`"before"` and `"after"` of `gate_maps` alone."""
+    return [
+        _covered(maps, image, level)
+        for level, (*_, maps) in enumerate(_before_and_after(model, image))
+    ]
+
+
+def _before_and_after(model, image):
+    """Of each gate itself, its skip, its source, and the first two maps."""
+    gates = _all_gates(model)
+    tensors = keras.Model(model.input, [(*gate.input, gate.output) for gate in gates])
+    found = run_once(tensors, image[np.newaxis])
+    for gate, (skip, source, gated) in zip(gates, found):
+        maps = {
+            name: ops.convert_to_numpy(features)[0].astype("float32").mean(axis=-1)
+            for name, features in (("before", skip), ("after", gated))
+        }
+        yield gate, skip, source, maps
+
+
+def _covered(maps, image, level):
+    """The part of maps that the image covers: it was padded below and at the right."""
+    padded = [side * 2 ** (level + 1) for side in maps["before"].shape]
+    return {name: _crop(x, image.shape, padded) for name, x in maps.items()}
 
 
 def gate_effects(model: keras.Model, images: np.ndarray) -> list[dict[str, float]]:

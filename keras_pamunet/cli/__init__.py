@@ -9,6 +9,7 @@ from keras_pamunet.cli import (
     data,
     evaluate,
     export,
+    figure,
     info,
     predict,
     train,
@@ -33,3 +34,4 @@ for command in (
     info.info,
 ):
     app.command()(command)
+app.add_typer(figure.figure, name="figure")
