@@ -82,7 +82,7 @@ class FigureImages:
             scores = evaluate(
                 model, pairs, full_size=True, flips=flips, progress=progress
             )
-            for row, labels, (image, _) in zip(scores["images"], found, pairs):
+            for row, labels, (image, _) in zip(scores.images, found, pairs):
                 title = f"{Path(path).name}: Dice {row['dice']:.3f}"
                 if title in labels:
                     title = f"{path}: Dice {row['dice']:.3f}"
@@ -186,7 +186,7 @@ def draw_failures(
     else:
         model = next(iter(images.models.values()))
         scores = evaluate(model, source, full_size=True, flips=flips, progress=progress)
-        dice = [row["dice"] for row in scores["images"]]
+        dice = [row["dice"] for row in scores.images]
         chosen = np.argsort(dice, kind="stable")[:count].tolist()
         reason = "No training images are known in these data"
         if most is not None:
@@ -199,8 +199,8 @@ def draw_failures(
     rows = images.rows(pairs, flips, progress=False)
     if many:
         rows = [
-            (f"{counts[index]} objects: {title}", *rest)
-            for index, (title, *rest) in zip(chosen, rows)
+            (f"{counts[index]} objects: {row[0]}", *row[1:])
+            for index, row in zip(chosen, rows)
         ]
     write_picture(before_after(rows, note), output)
     return note

@@ -5,9 +5,14 @@ import dataclasses
 import keras
 import nibabel
 import numpy as np
+import pytest
 
 from keras_pamunet.training import RECIPES
 
+# Tests of what no back end computes. Under JAX each network takes seconds to make.
+once = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="the same under TensorFlow"
+)
 # No graphs under TensorFlow, which take longer to make than a few steps.
 EAGER, PAPER = (
     dataclasses.replace(recipe, run_eagerly=keras.backend.backend() == "tensorflow")

@@ -21,6 +21,7 @@ from keras_pamunet.backend import run_once
 from keras_pamunet.data import Folder, Phantom, Resized
 from keras_pamunet.files import sha256_of
 from keras_pamunet.models import load_model
+from tests.helpers import once
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,7 @@ def test_published_output(name):
     )
 
 
+@once
 def test_names(preset, monkeypatch):
     monkeypatch.setattr(hub, "PRESETS", preset.parent)
     (found,) = PAMUNet.presets().items()
@@ -98,6 +100,7 @@ def test_names(preset, monkeypatch):
     assert PAMUNet.from_preset("preset").expansion == 1
 
 
+@once
 def test_encoder_weights_of_a_preset_are_not_read(preset):
     config = json.loads((preset / hub.CONFIG).read_text())
     config["encoder_weights"] = str(preset / "nosuch.weights.h5")
@@ -106,6 +109,7 @@ def test_encoder_weights_of_a_preset_are_not_read(preset):
     assert PAMUNet.from_preset(preset, load_weights=False).expansion == 1
 
 
+@once
 def test_numbers_of_numpy(tmp_path):
     limits = np.uint8([0, 200])
     model = PAMUNet((17, 17, 1), expansion=1, attention=None, input_range=limits)
@@ -196,6 +200,7 @@ def sign(folder):
         ),
     ],
 )
+@once
 def test_damaged_presets(preset, damage, message):
     damage(preset)
     with pytest.raises(ValueError, match=message):
@@ -203,11 +208,13 @@ def test_damaged_presets(preset, damage, message):
 
 
 @pytest.mark.parametrize("name", ["nosuch", "../nosuch", "/nosuch"])
+@once
 def test_unknown_names(name):
     with pytest.raises(ValueError, match=f"Expected the name of a preset.*'{name}'"):
         PAMUNet.from_preset(name)
 
 
+@once
 def test_no_network(monkeypatch):
     def download(repository, **arguments):
         raise ConnectionError("no route to host")
@@ -245,6 +252,7 @@ except OSError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+@once
 def test_full_disk(preset):
     """No library writes by itself: HDF5 would end with a segmentation fault."""
     before = {path.name: path.read_bytes() for path in preset.iterdir()}
@@ -258,6 +266,7 @@ def test_full_disk(preset):
     assert list(preset.parent.iterdir()) == [preset]
 
 
+@once
 def test_umask(tmp_path, model):
     umask = os.umask(0o027)
     try:
@@ -269,12 +278,14 @@ def test_umask(tmp_path, model):
     assert modes == {0o640}
 
 
+@once
 def test_replaced(preset, model):
     model.save_to_preset(preset, {"about": "another"})
     assert json.loads((preset / "metadata.json").read_text())["about"] == "another"
     assert list(preset.parent.iterdir()) == [preset]
 
 
+@once
 def test_link_to_a_preset(preset, model):
     link = preset.with_name("link")
     link.symlink_to(preset)
@@ -283,12 +294,14 @@ def test_link_to_a_preset(preset, model):
     assert link.is_symlink() and len(list(preset.parent.iterdir())) == 2
 
 
+@once
 def test_no_preset_is_replaced(tmp_path, model):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match="a new folder, or one that holds a preset"):
         model.save_to_preset(tmp_path)
 
 
+@once
 def test_no_other_file_is_lost(preset, model):
     (preset / "model.onnx").touch()
     with pytest.raises(ValueError, match="nothing else. Received: .*model.onnx"):
@@ -297,6 +310,7 @@ def test_no_other_file_is_lost(preset, model):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps names")
+@once
 def test_seen_at_every_moment(preset, model):
     """While it is replaced, over and over, there is a preset under its name."""
     folder, seen = preset / "metadata.json", []
@@ -318,6 +332,7 @@ def test_seen_at_every_moment(preset, model):
 
 
 @pytest.mark.parametrize("kind", [PermissionError, KeyboardInterrupt])
+@once
 def test_old_preset_stays(preset, model, monkeypatch, kind):
     """Where names cannot be swapped, and the second of two renames fails."""
     before = {path.name: path.read_bytes() for path in preset.iterdir()}
@@ -336,6 +351,7 @@ def test_old_preset_stays(preset, model, monkeypatch, kind):
     assert list(preset.parent.iterdir()) == [preset]
 
 
+@once
 def test_damaged_preset_hides_no_other(preset, monkeypatch):
     monkeypatch.setattr(hub, "PRESETS", preset.parent)
     for name, text in (("deep", 10**5 * "["), ("list", "[]"), ("number", '{"a": 1}')):

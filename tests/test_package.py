@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import pytest
 
+from tests.helpers import once
+
 ROOT = Path(__file__).parents[1]
 
 LIGHT = (
@@ -38,6 +40,7 @@ def test_import_adds_nothing_heavy():
     assert not added & {*heavy.split(), "tensorflow_datasets", "typer", "rich"}
 
 
+@once
 def test_command_line_imports_no_back_end():
     added = imported("sys", "keras_pamunet.cli")
     assert "typer" in added
@@ -71,6 +74,7 @@ def chosen(tmp_path, missing, keras_json=None, first="", **variables):
     return (done.stdout if done.returncode == 0 else done.stderr).splitlines()[-1]
 
 
+@once
 def test_installed_back_end(tmp_path):
     """Keras alone would fail: its `keras.json` says tensorflow, as it comes."""
     pytest.importorskip("jax")
@@ -78,6 +82,7 @@ def test_installed_back_end(tmp_path):
         assert chosen(tmp_path, "tensorflow", text) == "jax"
 
 
+@once
 def test_chosen_back_end(tmp_path):
     pytest.importorskip("jax")
     pytest.importorskip("tensorflow")
@@ -87,6 +92,7 @@ def test_chosen_back_end(tmp_path):
     assert chosen(tmp_path, "", text, KERAS_BACKEND="") == "tensorflow"
 
 
+@once
 def test_no_back_end(tmp_path):
     """Said once a name is used that needs one: others do without."""
     use = "keras_pamunet.PAMUNet"
@@ -99,6 +105,7 @@ def test_no_back_end(tmp_path):
     assert "KERAS_BACKEND" in found and "Received: 'tensorflow'" in found
 
 
+@once
 def test_version_and_info():
     for arguments in (["--version"], ["info", "--json"], ["--help"]):
         done = subprocess.run(
@@ -116,6 +123,7 @@ def test_version_and_info():
             assert json.loads(done.stdout)["keras"] == keras.__version__
 
 
+@once
 def test_presets_without_keras():
     code = (
         "import sys; from keras_pamunet.cli import app; app(standalone_mode=False); "
@@ -151,6 +159,7 @@ def installed(tmp_path_factory):
     return root / "site"
 
 
+@once
 def test_presets_of_the_wheel(installed, tmp_path):
     code = (
         "import keras_pamunet; print(keras_pamunet.__file__); "

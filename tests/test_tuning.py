@@ -20,12 +20,8 @@ from keras_pamunet.cli import app
 from keras_pamunet.data import Folder
 from keras_pamunet.data.splits import ratio_split, save_split
 from keras_pamunet.models import find_network
-from tests.helpers import EAGER
+from tests.helpers import EAGER, once
 
-# Where the training is made up, nothing depends on the back end.
-once = pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="the same under TensorFlow"
-)
 SMALL = {
     "tuner": "random",
     "trials": 3,
@@ -44,6 +40,7 @@ def model_file(tmp_path_factory):
     return path
 
 
+# Where it is made up, nothing depends on the back end.
 @pytest.fixture
 def trained(monkeypatch, model_file):
     """Stands in for `train`: what each call was told, its Dice made up."""

@@ -13,6 +13,7 @@ from keras_pamunet import OnnxModel, export
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.models import Segmenter, find_network
+from tests.helpers import once
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # For the arguments that all networks have, other values than their defaults.
@@ -114,6 +115,7 @@ class SegmenterContract:
     def test_name(self):
         assert find_network(self.network.network) is self.network
 
+    @once
     def test_counts_by_any_name(self, model):
         """Of the network, and of layers that Keras numbers."""
         counts = []
@@ -180,6 +182,7 @@ class SegmenterContract:
         assert expected.std() > 0.05
         np.testing.assert_allclose(run_once(loaded, images), expected, atol=1e-6)
 
+    @once
     def test_configuration(self):
         """It holds every argument, as it was given, also after JSON."""
         other = {**OTHER, **self.other}
@@ -262,6 +265,7 @@ class SegmenterContract:
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
     # === What it refuses ===
+    @once
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

@@ -19,6 +19,7 @@ from keras_pamunet import PAMUNet
 from keras_pamunet.backend import run_once
 from keras_pamunet.model_files import CONFIG, METADATA, WEIGHTS, check_weights
 from keras_pamunet.models import load_file, load_model
+from tests.helpers import once
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,7 @@ def test_every_argument_is_edited(model):
 
 @pytest.mark.parametrize("name", OTHER)
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
+@once
 def test_another_architecture(tmp_path, members, name):
     value = OTHER[name]
     others = {"class_names": None}
@@ -120,6 +122,7 @@ def test_no_attention(tmp_path, members):
 # Of the optimizer's state, which Keras leaves out.
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 @pytest.mark.parametrize("name", ALIKE)
+@once
 def test_the_same_architecture(tmp_path, members, model, name):
     path = write(tmp_path / "model.keras", edited(members, **{name: ALIKE[name]}))
     loaded = load_model(path)
@@ -167,6 +170,7 @@ def test_pipe_of_encoder_weights(tmp_path, members):
         load_file(tmp_path / "pipe.weights.h5")
 
 
+@once
 def test_another_class(tmp_path, members):
     """Of another class nothing is made, whatever it would do."""
     config = {
@@ -221,6 +225,7 @@ def odd_name(members):
         (odd_name, "frozen"),
     ],
 )
+@once
 def test_unfit_members(tmp_path, members, change, message):
     path = write(tmp_path / "model.keras", change(members))
     with pytest.raises(ValueError, match=f"(?s)model.keras.*{message}"):
@@ -228,17 +233,20 @@ def test_unfit_members(tmp_path, members, change, message):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@once
 def test_foreign_compression(tmp_path, members, method):
     path = write(tmp_path / "model.keras", members, compression=method)
     with pytest.raises(ValueError, match="compressed in a way unknown here"):
         load_model(path)
 
 
+@once
 def test_zip_compression(tmp_path, members):
     path = write(tmp_path / "model.keras", members, compression=zipfile.ZIP_DEFLATED)
     assert load_model(path).expansion == 1
 
 
+@once
 def test_encrypted(path):
     content = bytearray(path.read_bytes())
     for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -249,6 +257,7 @@ def test_encrypted(path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
+@once
 def test_duplicates(tmp_path, members):
     path = write(tmp_path / "model.keras", members)
     with ZipFile(path, "a") as archive:
@@ -257,6 +266,7 @@ def test_duplicates(tmp_path, members):
         load_model(path)
 
 
+@once
 def test_flipped_bytes(path, rng):
     """In the archive each byte is checked by its sum or by what it says."""
     whole = path.read_bytes()
@@ -268,6 +278,7 @@ def test_flipped_bytes(path, rng):
             load_model(path)
 
 
+@once
 def test_bomb(tmp_path, members):
     members = {**members, METADATA: bytes(2**24)}
     path = write(tmp_path / "model.keras", members, compression=zipfile.ZIP_DEFLATED)
@@ -367,6 +378,7 @@ def null(file):
         (record, "record of its architecture was altered"),
     ],
 )
+@once
 def test_unfit_weights(tmp_path, members, model, change, message):
     members = changed(members, change)
     path = write(tmp_path / "model.keras", members)
@@ -380,6 +392,7 @@ def test_unfit_weights(tmp_path, members, model, change, message):
         model.load_weights(path)
 
 
+@once
 def test_encoder_weights_are_checked(tmp_path):
     path = tmp_path / "encoder.weights.h5"
     with h5py.File(path, "w") as file:
@@ -388,6 +401,7 @@ def test_encoder_weights_are_checked(tmp_path):
         PAMUNet((32, 32, 3), encoder_weights=path)
 
 
+@once
 def test_weights_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError):
         check_weights(tmp_path / "none.h5")
@@ -454,7 +468,7 @@ assert keras.config.image_data_format() == "channels_first"
 """
 
 
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="not of the back end")
+@once
 def test_channels_first(tmp_path, model, path, rng):
     """What `keras.json` says of channels does not concern the network."""
     home = tmp_path / "home"
@@ -479,6 +493,7 @@ def test_channels_first(tmp_path, model, path, rng):
     shutil.rmtree(home)
 
 
+@once
 def test_load_errors(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("no model")

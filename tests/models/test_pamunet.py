@@ -15,6 +15,7 @@ from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import load_model
+from tests.helpers import once
 from tests.models.segmenter_contract import SegmenterContract
 
 JAX = keras.backend.backend() == "jax"
@@ -39,6 +40,7 @@ class TestPAMUNet(SegmenterContract):
     }
 
 
+@once
 @pytest.mark.parametrize("attention", [x for x in ATTENTIONS if x != "luong"])
 def test_size(attention):
     model = PAMUNet(attention=attention)
@@ -77,7 +79,7 @@ def test_input_range(rng):
 def test_deep_images_in_half_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = PAMUNet((32, 32, 1), input_range=(0, 65535), attention=None)
+        model = PAMUNet((32, 32, 1), 1, 1, None, input_range=(0, 65535))
     finally:
         keras.config.set_dtype_policy("float32")
     assert (scaled(model, np.full((1, 32, 32, 1), 65535.0)) == 1).all()
@@ -138,7 +140,7 @@ def test_attention_kinds(rng, tmp_path, attention):
 
 def test_default_compilation():
     """That of the default recipe; what is given takes its place."""
-    model = PAMUNet((32, 32, 3))
+    model = PAMUNet((32, 32, 3), expansion=1)
     config = model.optimizer.get_config()
     assert isinstance(model.optimizer, keras.optimizers.AdamW)
     assert isinstance(model.loss, DiceBCE) and config["weight_decay"] == 1e-3

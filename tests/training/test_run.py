@@ -21,7 +21,7 @@ from keras_pamunet.inference.predictor import segment
 from keras_pamunet.models import load_model
 from keras_pamunet.training import RECIPES
 from keras_pamunet.training.stop_at_nan import StopAtNaN
-from tests.helpers import EAGER, PAPER, SMALL, write_lits
+from tests.helpers import EAGER, PAPER, SMALL, once, write_lits
 
 KILLED = """
 import os, signal, sys
@@ -163,27 +163,28 @@ def test_weights_to_start_from(folder, tmp_path):
 
 def test_more_epochs(folder, tmp_path):
     """A run of a constant rate that goes on is one that was longer from the start."""
-    arguments = {**SMALL, "recipe": PAPER, "attention": None}
-    more = {**arguments, "epochs": 5}
+    arguments = {**SMALL, "recipe": PAPER, "attention": None, "epochs": 1}
+    more = {**arguments, "epochs": 2}
     training.train(folder, tmp_path / "a", **arguments)
     result = training.train(folder, tmp_path / "a", **more)
     assert result == training.train(folder, tmp_path / "b", **more)
     assert training.train(folder, tmp_path / "a", **more) == result
     histories = [(tmp_path / run / "history.csv").read_text() for run in "ab"]
-    assert histories[0] == histories[1] and histories[0].count("\n") == 6
-    with pytest.raises(ValueError, match="other settings: recipe.epochs=5, not 3"):
+    assert histories[0] == histories[1] and histories[0].count("\n") == 3
+    with pytest.raises(ValueError, match="other settings: recipe.epochs=2, not 1"):
         training.train(folder, tmp_path / "a", **arguments)
     # Of a run without them the old scores would pass for those of more epochs.
     (tmp_path / "a" / "last.weights.h5").unlink()
     for _ in range(2):
         with pytest.raises(ValueError, match="last.weights.h5 to go on from"):
-            training.train(folder, tmp_path / "a", **{**arguments, "epochs": 6})
+            training.train(folder, tmp_path / "a", **{**arguments, "epochs": 3})
     config = tmp_path / "b" / "config.json"
-    config.write_text(config.read_text().replace('"epochs": 5', '"epochs": "5"'))
-    with pytest.raises(ValueError, match="other settings: recipe.epochs='5', not 6"):
-        training.train(folder, tmp_path / "b", **{**arguments, "epochs": 6})
+    config.write_text(config.read_text().replace('"epochs": 2', '"epochs": "2"'))
+    with pytest.raises(ValueError, match="other settings: recipe.epochs='2', not 3"):
+        training.train(folder, tmp_path / "b", **{**arguments, "epochs": 3})
 
 
+@once
 def test_what_is_said(folder, tmp_path, capsys):
     seen = []
     callback = keras.callbacks.LambdaCallback(
@@ -201,6 +202,7 @@ def test_what_is_said(folder, tmp_path, capsys):
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]
 
 
+@once
 def test_deep_images_need_a_range(folder, tmp_path):
     for path in sorted((folder / "images").iterdir()):
         with Image.open(path) as image:
@@ -212,6 +214,7 @@ def test_deep_images_need_a_range(folder, tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+@once
 def test_window(tmp_path):
     """It is the network's range of values, from training to masks in files."""
     write_lits(tmp_path / "ct", cases=("0", "10", "11"))
@@ -275,6 +278,7 @@ def test_overlapping_classes(folder, tmp_path):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), 255 * mask)
 
 
+@once
 def test_classes_of_the_weights(folder, tmp_path):
     """They are those of the model it starts from, unless others are given."""
     base = PAMUNet((32, 32, 3), 3, 1, None, class_names=("liver", "tumour"))
@@ -331,6 +335,7 @@ def test_misspelt_argument(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@once
 def test_changed_recipe(folder, tmp_path):
     """A run does not go on with another recipe in silence."""
     arguments = {**SMALL, "epochs": 1, "attention": None}
