@@ -1,6 +1,6 @@
 import copy
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class Pairs:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.read(index)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (self[index] for index in range(len(self)))
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image `(height, width, channels)` and labels `(height, width)` of a pair."""

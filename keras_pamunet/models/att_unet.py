@@ -81,6 +81,9 @@ class AttUNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -121,14 +124,7 @@ class AttUNet(Segmenter):
             x = blocks.join(gate(skip, x, f"gate_{level}"), x)
             x = double_conv(x, filters * 2**level, f"decoder_{level}")
         logits = blocks.logits(x, task.num_classes, 1)
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         self.filters = filters
 
     def architecture(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 from keras import layers
 
 from keras_pamunet.layers import BilinearUpSampling2D, Conv2D
-from keras_pamunet.models.arguments import check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,17 +19,11 @@ class Blocks:
         dtype: dtype policy.
         momentum: of the moving statistics.
         epsilon: what is added to the variance.
-
-    Raises:
-        ValueError: for a momentum outside 0 to 1.
     """
 
     dtype: Any
     momentum: float
     epsilon: float = 1e-3
-
-    def __post_init__(self):
-        check_number("batch_norm_momentum", self.momentum, 1)
 
     def conv(
         self,

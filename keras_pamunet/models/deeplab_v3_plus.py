@@ -95,6 +95,9 @@ class DeepLabV3Plus(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -134,14 +137,7 @@ class DeepLabV3Plus(Segmenter):
         x = separable(blocks.join(fine, x), "decoder")
         x = blocks.logits(x, task.num_classes, 1)
         logits = blocks.enlarge(x, 4, "up_logits", dtype="float32")
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         self.filters = filters
         if encoder_weights is not None:
             load_bgr_encoder(self, keras.applications.ResNet50, encoder_weights)

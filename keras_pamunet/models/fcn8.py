@@ -85,6 +85,9 @@ class FCN8(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -117,14 +120,7 @@ class FCN8(Segmenter):
         x = blocks.add(up(x, 2, "up_2"), score(pool4, "score_pool4"))
         x = blocks.add(up(x, 2, "up_4"), score(pool3, "score_pool3"))
         logits = up(x, 8, "logits", dtype="float32")
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         self.filters = filters
         if encoder_weights is not None:
             load_bgr_encoder(self, keras.applications.VGG16, encoder_weights)

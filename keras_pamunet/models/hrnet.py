@@ -73,6 +73,9 @@ class HRNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -87,14 +90,7 @@ class HRNet(Segmenter):
         x = blocks.conv_norm_relu(x, x.shape[-1], 1, use_bias=True, name="joined")
         x = blocks.logits(x, task.num_classes, 1)
         logits = blocks.enlarge(x, 4, "up_logits", dtype="float32")
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         self.width = width
 
     def architecture(self) -> dict[str, Any]:

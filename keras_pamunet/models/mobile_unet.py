@@ -71,6 +71,9 @@ class MobileUNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -80,13 +83,6 @@ class MobileUNet(Segmenter):
         skips, x = mobilenet_v2(x, 6, batch_norm_momentum, task.dtype)
         x = unet_decoder(blocks, skips, x)
         logits = blocks.logits(x, task.num_classes, 3)
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         if encoder_weights is not None:
             load_mobilenet_v2(self, encoder_weights)

@@ -165,6 +165,9 @@ class PAMUNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         check_choice("attention", attention, ATTENTIONS)
@@ -179,7 +182,6 @@ class PAMUNet(Segmenter):
         expansion = to_integer("expansion", expansion, MAX_EXPANSION)
         key_stride = to_integer("key_stride", key_stride, MAX_SIDE)
         check_number("attention_regularization", attention_regularization)
-        check_number("batch_norm_momentum", batch_norm_momentum, 1)
         if encoder_weights is not None and expansion != 6:
             raise ValueError(
                 "`encoder_weights` were trained with an expansion factor of 6. "
@@ -239,14 +241,7 @@ class PAMUNet(Segmenter):
             dtype="float32",
             name="logits",
         )(x)
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
 
         # === Config ===
         self.expansion = expansion

@@ -77,6 +77,9 @@ class ResUNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -106,14 +109,7 @@ class ResUNet(Segmenter):
             x = blocks.join(blocks.repeat(x, f"up_{level}"), skip)
             x = unit(x, filters * 2**level, 1, f"decoder_{level}")
         logits = blocks.logits(x, task.num_classes, 1)
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         self.filters = filters
 
     def architecture(self) -> dict[str, Any]:

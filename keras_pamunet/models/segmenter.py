@@ -15,7 +15,6 @@ from keras_pamunet.layers import InvertedResidual
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.model_files import check_weights
 from keras_pamunet.models import first_batch
-from keras_pamunet.models.arguments import check_choice, check_number
 from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.models.task import Task
 from keras_pamunet.saving import to_weights_file
@@ -76,21 +75,8 @@ class Segmenter(keras.Model):
         if "network" in vars(cls):
             Segmenter.networks[cls.network] = cls
 
-    def __init__(
-        self,
-        inputs: Any,
-        outputs: Any,
-        task: Task,
-        *,
-        batch_norm_momentum: float,
-        name: str,
-        trainable: bool,
-    ):
-        check_number("batch_norm_momentum", batch_norm_momentum, 1)
-        check_choice("trainable", trainable, (True, False))
-        if not isinstance(name, str):
-            raise ValueError(f"Expected a text as `name`. Received: name={name!r}")
-        super().__init__(inputs, outputs, name=name, trainable=trainable)
+    def __init__(self, inputs: Any, outputs: Any, task: Task):
+        super().__init__(inputs, outputs, name=task.name, trainable=task.trainable)
         self.dtype_policy = task.dtype
         self.num_classes = task.num_classes
         self.masks = task.masks
@@ -98,7 +84,7 @@ class Segmenter(keras.Model):
         self.activation = task.activation
         self.input_range = task.input_range
         self.mirror_axes = task.mirror_axes
-        self.batch_norm_momentum = batch_norm_momentum
+        self.batch_norm_momentum = task.batch_norm_momentum
         self.compile()
 
     def compile(

@@ -10,6 +10,7 @@ from keras_pamunet.layers import CropLike, PadToMultiple
 from keras_pamunet.models.arguments import (
     MAX_CLASSES,
     check_choice,
+    check_number,
     to_axes,
     to_integer,
     to_names,
@@ -30,6 +31,9 @@ class Task:
         class_names: names of the labels 1, 2, ..., see `PAMUNet`.
         input_range: `(lowest, highest)` value of the images.
         mirror_axes: of the batch, along which the images may be mirrored.
+        batch_norm_momentum: of the moving statistics of batch normalisation.
+        name: of the network.
+        trainable: whether its weights are trained.
         dtype: dtype or dtype policy of the network.
 
     Raises:
@@ -45,6 +49,9 @@ class Task:
         class_names: Sequence[str] | None = None,
         input_range: tuple[float, float] = (0, 255),
         mirror_axes: Sequence[int] = (1, 2),
+        batch_norm_momentum: float = 0.9,
+        name: str,
+        trainable: bool = True,
         dtype: Any = None,
     ):
         check_choice("masks", masks, MASKS)
@@ -55,6 +62,13 @@ class Task:
         labels = label_count(self.num_classes, masks) - 1 or 1
         self.class_names = to_names(class_names or default_names(labels), labels)
         self.mirror_axes = to_axes(mirror_axes)
+        check_number("batch_norm_momentum", batch_norm_momentum, 1)
+        self.batch_norm_momentum = batch_norm_momentum
+        check_choice("trainable", trainable, (True, False))
+        self.trainable = trainable
+        if not isinstance(name, str):
+            raise ValueError(f"Expected a text as `name`. Received: name={name!r}")
+        self.name = name
         try:
             self.dtype = keras.dtype_policies.get(dtype)
         except (TypeError, ValueError, KeyError, AttributeError) as error:

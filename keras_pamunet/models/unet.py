@@ -78,6 +78,9 @@ class UNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            batch_norm_momentum=batch_norm_momentum,
+            name=name,
+            trainable=trainable,
             dtype=dtype,
         )
         blocks = Blocks(task.dtype, batch_norm_momentum)
@@ -87,13 +90,6 @@ class UNet(Segmenter):
         *skips, x = resnet50(blocks, x)
         x = unet_decoder(blocks, skips, x)
         logits = blocks.logits(x, task.num_classes, 3)
-        super().__init__(
-            inputs,
-            task.head(logits, inputs),
-            task,
-            batch_norm_momentum=batch_norm_momentum,
-            name=name,
-            trainable=trainable,
-        )
+        super().__init__(inputs, task.head(logits, inputs), task)
         if encoder_weights is not None:
             load_bgr_encoder(self, keras.applications.ResNet50, encoder_weights)
