@@ -16,7 +16,8 @@ from keras_pamunet.files import check_regular
 
 # Members of a `.keras` file, beside `assets/`.
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-MAX_BYTES = 2**31
+# FCN8 has 2.1 GB with an optimizer of three numbers a weight.
+MAX_BYTES = 2**32
 MAX_CONFIG_BYTES = 2**24
 # Names of a file of weights: PAM-UNet's has 3,000 with its optimizer's.
 MAX_NAMES = 10**6
