@@ -94,7 +94,11 @@ def test_commands(path):
         if name not in group.commands:
             assert name in ("--version", "--help"), name
             continue
-        group.commands[name].make_context(name, arguments)
+        command = group.commands[name]
+        while hasattr(command, "commands"):  # As `figure` has.
+            name, *arguments = arguments
+            command = command.commands[name]
+        command.make_context(name, arguments)
 
 
 MODULES = [
