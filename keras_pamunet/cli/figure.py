@@ -56,7 +56,8 @@ def masks(
     """Draw images, their true masks, and the masks of models side by side (Fig. 3)."""
 
     def run():
-        from keras_pamunet.paper_figures import FigureImages, draw_masks
+        from keras_pamunet.figure_images import FigureImages
+        from keras_pamunet.paper_figures import draw_masks
 
         images = FigureImages(models, data, split, subset, seed)
         draw_masks(
@@ -85,7 +86,8 @@ def gates(
     """Draw the features before and after each attention gate (Fig. 2c)."""
 
     def run():
-        from keras_pamunet.paper_figures import FigureImages, draw_gates
+        from keras_pamunet.figure_images import FigureImages
+        from keras_pamunet.paper_figures import draw_gates
 
         images = FigureImages([model], data, split, subset, seed)
         draw_gates(images, output, names=names or (), count=count)
@@ -114,7 +116,8 @@ def failures(
     """
 
     def run():
-        from keras_pamunet.paper_figures import FigureImages, draw_failures
+        from keras_pamunet.figure_images import FigureImages
+        from keras_pamunet.paper_figures import draw_failures
 
         images = FigureImages(models, data, split, subset, seed)
         return draw_failures(
