@@ -163,14 +163,28 @@ class SegmenterContract:
         ids = {str(metric.target_class_ids) for metric in model.own_metrics()}
         assert (ids == {"[1, 2]"}) == one
 
-    @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
-    def test_mixed_precision(self, model, images, dtype):
+    @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
+    def test_half_precision(self, model, images, dtype):
         half = model.clone(dtype=dtype)
         computed = {x.compute_dtype for x in half.layers if x.weights}
         assert dtype.removeprefix("mixed_") in computed
+        stored = {x.dtype for x in half.weights}
+        assert (stored == {"float32"}) == dtype.startswith("mixed_")
         masks = run_once(half, images)
-        assert keras.backend.standardize_dtype(masks.dtype) == "float32"
+        promised = half.compute_output_spec(keras.KerasTensor(images.shape))
+        assert keras.backend.standardize_dtype(masks.dtype) == promised.dtype
+        assert promised.dtype == "float32" and promised.shape == tuple(masks.shape)
         np.testing.assert_allclose(masks, run_once(model, images), atol=0.05)
+
+    def test_channels_are_last(self, model, images):
+        """Also where Keras is set to have them first."""
+        expected = np.asarray(run_once(model, images))
+        keras.config.set_image_data_format("channels_first")
+        try:
+            found = run_once(model.clone(), images)
+        finally:
+            keras.config.set_image_data_format("channels_last")
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
     # === Files and copies ===
     def test_saved_and_loaded(self, tmp_path, model, images):
@@ -200,6 +214,13 @@ class SegmenterContract:
         read = json.loads(json.dumps(config))
         for held in (config, read):
             assert self.network.from_config(held).get_config() == config
+
+    def test_serialised(self, frozen):
+        """By Keras, as text."""
+        text = json.dumps(keras.saving.serialize_keras_object(frozen))
+        copy = keras.saving.deserialize_keras_object(json.loads(text))
+        assert type(copy) is self.network and {*dir(copy)} == {*dir(frozen)}
+        assert copy.get_config() == frozen.get_config()
 
     def test_preset(self, tmp_path, model):
         model.save_to_preset(tmp_path / "preset")
