@@ -21,7 +21,7 @@ EAGER, PAPER = (
 # A training as small as the network gets.
 SMALL = {
     "size": 32,
-    "epochs": 3,
+    "epochs": 2,
     "batch_size": np.int64(5),
     "recipe": EAGER,
     "expansion": 1,

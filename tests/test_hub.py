@@ -27,7 +27,7 @@ from tests.helpers import once
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return PAMUNet((32, 32, 3), expansion=1)
+    return PAMUNet((32, 32, 3), expansion=1, attention=None)
 
 
 @pytest.fixture(scope="module")

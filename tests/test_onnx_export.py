@@ -206,7 +206,7 @@ def test_unfit_score_activation(tmp_path, model):
 
 
 def test_other_results_are_not_kept(tmp_path, converts):
-    other = PAMUNet((32, 32, 3), expansion=1)
+    other = PAMUNet((32, 32, 3), expansion=1, attention=None)
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
     with pytest.raises(ValueError, match="Nothing was written"):
@@ -217,7 +217,8 @@ def test_other_results_are_not_kept(tmp_path, converts):
 
 @pytest.mark.skipif(not TENSORFLOW, reason="compiles one more network")
 def test_report(rng, exported):
-    other, theirs = PAMUNet((32, 32, 3), expansion=1), OnnxModel(exported[0])
+    other = PAMUNet((32, 32, 3), expansion=1, attention=None)
+    theirs = OnnxModel(exported[0])
     images = rng.integers(0, 256, (3, 32, 32, 3), "uint8")
     report = onnx_export._compare(other, theirs, images, False)
     one, two = (model.predict_on_batch(images) for model in (other, theirs))
@@ -228,10 +229,11 @@ def test_report(rng, exported):
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
-def test_operation_that_onnx_lacks(tmp_path, monkeypatch, model):
+def test_operation_that_onnx_lacks(tmp_path, monkeypatch):
     def call(self, inputs, reference):
         return keras.ops.erfinv(inputs / 1e9)
 
+    model = make((32, 32, 3), attention=None)
     monkeypatch.setattr(CropLike, "call", call)
     with pytest.raises(ValueError, match="Erfinv"):
         onnx_export.export(model, tmp_path / "model.onnx", progress=False)
@@ -405,8 +407,9 @@ def test_no_telemetry(exported):
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="converts in its own process")
-def test_export_of_keras(rng, tmp_path, model):
+def test_export_of_keras(rng, tmp_path):
     """The call that every model of Keras has."""
+    model = make((32, 32, 3), attention=None)
     path = tmp_path / "model.onnx"
     with pytest.raises(ValueError, match="no other arguments.*opset_version"):
         model.export(path, format="onnx", opset_version=15)

@@ -16,7 +16,7 @@ from keras_pamunet.inference.predictor import fit_image, predict_batch, segment
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return PAMUNet((32, 32, 3), expansion=1)
+    return PAMUNet((32, 32, 3), expansion=1, attention=None)
 
 
 def test_predict_image_errors(model):

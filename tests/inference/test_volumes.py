@@ -219,7 +219,7 @@ def test_volumes_that_are_not_in_hu(tmp_path, hu, model):
 def test_network(hu, tmp_path, monkeypatch):
     """One of Keras, from memory and from its file."""
     keras.utils.set_random_seed(0)
-    network = PAMUNet((32, 32, 1), expansion=1, input_range=(-200, 250))
+    network = PAMUNet((32, 32, 1), 1, 1, None, input_range=(-200, 250))
     # Pronounced masks: half the pixels, and none of them close to the threshold.
     slices = hu.T[..., np.newaxis].astype("float32")
     slices = np.stack([resize_image(image, (32, 32)) for image in slices])

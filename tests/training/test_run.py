@@ -51,7 +51,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     assert 0 <= result.summary["dice"] <= 1
     config = json.loads((whole / "config.json").read_text())
     assert (
-        config["settings"]["recipe"]["epochs"] == 3
+        config["settings"]["recipe"]["epochs"] == 2
         and len(config["split"]["train"]) == 10
     )
     assert config["versions"]["keras"] == keras.__version__
@@ -61,7 +61,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
         assert curve.width > 2 * curve.height
     (events,) = (whole / "logs").iterdir()
     steps = {event.step for event in EventFileLoader(str(events)).Load()}
-    assert steps == {0, 1, 2, 3}
+    assert steps == {0, 1, 2}
     assert not list(whole.glob("*state*")) and not list(whole.glob(".*"))
     # Batch normalisation knows the images as they are, not as they were augmented.
     model = load_model(whole)
@@ -76,7 +76,8 @@ def test_run_folder_and_going_on(folder, tmp_path):
     )
 
     # Before, at and after the end of an epoch, and at the end of all.
-    for step in (1, 2, 3, 6):
+    weights = load_model(whole).get_weights()
+    for step in (1, 2, 3, 4):
         broken = tmp_path / f"killed at {step}"
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
@@ -100,8 +101,8 @@ def test_run_folder_and_going_on(folder, tmp_path):
         assert resumed.images == result.images, f"killed at step {step}"
         history = (whole / "history.csv").read_text()
         assert (broken / "history.csv").read_text() == history
-        assert history.count("\n") == 4
-        for one, other in zip(load_model(whole).weights, load_model(broken).weights):
+        assert history.count("\n") == 3
+        for one, other in zip(weights, load_model(broken).get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
 
     # The run is over: asked again, it answers from the folder.
@@ -112,7 +113,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
         with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
             training.train(folder, whole, **SMALL)
     with pytest.raises(ValueError, match=r"falls to 0.*--weights .*whole --output"):
-        training.train(folder, whole, **{**SMALL, "epochs": 4})
+        training.train(folder, whole, **{**SMALL, "epochs": 3})
     with pytest.raises(ValueError, match="other settings: seed=0, not 1"):
         training.train(folder, whole, **{**SMALL, "seed": 1})
     for part in ("images", "masks"):
