@@ -78,7 +78,7 @@ def export(
     changes = {}
     if score_activation is not None:
         changes["score_activation"] = score_activation
-    check_arguments(type(model), changes)
+    check_arguments(type(model), changes, model)
     model = model.clone(input_shape=shape, dtype="float32", **changes)
     images = _images(model, data, split, subset)
     make_folder(output.parent)

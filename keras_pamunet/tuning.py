@@ -210,7 +210,8 @@ def tune(
     if size is None:
         size = 64 if str(data) == "phantom" else 128
     recipe = find_recipe(recipe, epochs=epochs, batch_size=batch_size)
-    SegmenterHyperModel(network, search, **model_arguments)  # Before any data is read.
+    # Before any data is read; what their channels are is seen then.
+    SegmenterHyperModel(network, search, input_shape=(size, size, 3), **model_arguments)
     subsets = open_splits(data, split, _labels(model_arguments), seed)
     shape = (size, size, subsets["train"].channels)
     hypermodel = SegmenterHyperModel(

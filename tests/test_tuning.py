@@ -197,6 +197,21 @@ def test_bad_data_ends_the_search(folder, tmp_path):
         tuning.tune(folder, tmp_path / "search", search=("expansion",), **SMALL)
 
 
+@once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name=3"),
+        ({"size": 16}, "17 x 17"),
+        ({"expnsion": 4}, "Did you mean expansion"),
+    ],
+)
+def test_invalid_argument(arguments, message):
+    """Before any data is read."""
+    with pytest.raises(ValueError, match=message):
+        tuning.tune("nowhere", **arguments)
+
+
 def test_mistakes_do_not_take_the_folder(folder, tmp_path):
     settings = {**SMALL, "search": ("attention",), "encoder_weights": "nowhere.h5"}
     with pytest.raises(ValueError, match="nowhere.h5"):
@@ -204,7 +219,7 @@ def test_mistakes_do_not_take_the_folder(folder, tmp_path):
     for name in ("trials", "epochs", "batch_size"):
         with pytest.raises(ValueError, match=f"{name}=0"):
             tuning.tune(folder, tmp_path / "search", **{**SMALL, name: 0})
-    assert not list((tmp_path / "search").iterdir())
+    assert not (tmp_path / "search").exists()
 
 
 def test_no_trial_trained(folder, tmp_path):

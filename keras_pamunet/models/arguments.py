@@ -3,9 +3,12 @@
 import math
 import numbers
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_pamunet.files import check_regular
 
 NAME = re.compile(r"\w[\w -]{0,63}")
 # Limits, so that a damaged file cannot claim gigabytes. Labels have 8 bits.
@@ -99,6 +102,23 @@ def check_number(name: str, value: Any, largest: float = math.inf) -> None:
             f"Invalid value for argument `{name}`. Expected a number from 0 to "
             f"{largest}. Received: {name}={value!r}"
         )
+
+
+def check_weights_source(name: str, value: Any) -> None:
+    """Makes sure that a value is None, `"imagenet"` or a file that is there."""
+    if value is None or (isinstance(value, str) and value == "imagenet"):
+        return
+    problem: Any = "which is no path"
+    if isinstance(value, str | Path):
+        try:
+            check_regular(value)
+            return
+        except (OSError, ValueError) as error:
+            problem = error
+    raise ValueError(
+        f"Invalid value for argument `{name}`. Expected None, 'imagenet' or the path "
+        f"of a .weights.h5 file. Received: {name}={value!r} ({problem})"
+    )
 
 
 def _plain(value):

@@ -165,12 +165,15 @@ class PAMUNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            encoder_weights=encoder_weights,
             batch_norm_momentum=batch_norm_momentum,
             name=name,
             trainable=trainable,
             dtype=dtype,
         )
         check_choice("attention", attention, ATTENTIONS)
+        activations = (None, *SCORE_ACTIVATIONS)
+        check_choice("score_activation", score_activation, activations)
         has_scores = attention in DEFAULT_SCORES
         if not has_scores and (score_activation is not None or key_stride != 1):
             raise ValueError(

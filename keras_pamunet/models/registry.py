@@ -5,6 +5,7 @@ import inspect
 from typing import Any
 
 from keras_pamunet.models.segmenter import Segmenter
+from keras_pamunet.models.task import checks_only
 
 
 def list_models() -> list[str]:
@@ -25,11 +26,20 @@ def find_network(name: str) -> type[Segmenter]:
     return Segmenter.networks[name]
 
 
-def check_arguments(network: type[Segmenter], arguments: dict[str, Any]) -> None:
-    """Makes sure that a network takes arguments of these names.
+def check_arguments(
+    network: type[Segmenter], arguments: dict[str, Any], base: Segmenter | None = None
+) -> None:
+    """Makes sure that a network takes arguments of these names and values.
+
+    Nothing is read, and no network is made.
+
+    Args:
+        network: the class of the network.
+        arguments: those given.
+        base: a model of the class that has the others, in place of the defaults.
 
     Raises:
-        ValueError: names the one that it does not take, and those that it takes.
+        ValueError: names the one that it does not take, and what it takes.
     """
     taken = list(inspect.signature(network).parameters)
     for name in arguments:
@@ -40,3 +50,5 @@ def check_arguments(network: type[Segmenter], arguments: dict[str, Any]) -> None
                 f"Expected arguments of {network.__name__}: {', '.join(taken)}. "
                 f"Received: {name}.{hint}"
             )
+    with checks_only():
+        (network if base is None else base.clone)(**arguments)

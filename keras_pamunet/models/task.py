@@ -1,6 +1,9 @@
 """What a network is for, and the two ends that follow from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +14,7 @@ from keras_pamunet.models.arguments import (
     MAX_CLASSES,
     check_choice,
     check_number,
+    check_weights_source,
     to_axes,
     to_integer,
     to_names,
@@ -19,9 +23,13 @@ from keras_pamunet.models.arguments import (
 )
 from keras_pamunet.targets import MASKS, default_names, label_count
 
+_CHECKS_ONLY = ContextVar("checks_only", default=False)
+
 
 class Task:
     """Images in, masks out: the arguments that all networks have.
+
+    A network checks its own arguments before it calls `prepare`, see `checks_only`.
 
     Args:
         input_shape: `(height, width, channels)` of the images. Height and width may
@@ -31,6 +39,7 @@ class Task:
         class_names: names of the labels 1, 2, ..., see `PAMUNet`.
         input_range: `(lowest, highest)` value of the images.
         mirror_axes: of the batch, along which the images may be mirrored.
+        encoder_weights: of networks that have some, see `PAMUNet`.
         batch_norm_momentum: of the moving statistics of batch normalisation.
         name: of the network.
         trainable: whether its weights are trained.
@@ -49,6 +58,7 @@ class Task:
         class_names: Sequence[str] | None = None,
         input_range: tuple[float, float] = (0, 255),
         mirror_axes: Sequence[int] = (1, 2),
+        encoder_weights: str | Path | None = None,
         batch_norm_momentum: float = 0.9,
         name: str,
         trainable: bool = True,
@@ -62,12 +72,15 @@ class Task:
         labels = label_count(self.num_classes, masks) - 1 or 1
         self.class_names = to_names(class_names or default_names(labels), labels)
         self.mirror_axes = to_axes(mirror_axes)
+        check_weights_source("encoder_weights", encoder_weights)
         check_number("batch_norm_momentum", batch_norm_momentum, 1)
         self.batch_norm_momentum = batch_norm_momentum
         check_choice("trainable", trainable, (True, False))
         self.trainable = trainable
-        if not isinstance(name, str):
-            raise ValueError(f"Expected a text as `name`. Received: name={name!r}")
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(
+                f"Expected a text without / as `name`. Received: name={name!r}"
+            )
         self.name = name
         try:
             self.dtype = keras.dtype_policies.get(dtype)
@@ -90,13 +103,19 @@ class Task:
 
         Returns:
             `(inputs, x)`, tensors of Keras.
+
+        Raises:
+            ValueError: if the images are too small, see `PadToMultiple`.
         """
         low, high = self.input_range
         inputs = keras.Input(self.input_shape, name="image")
         x = ops.clip(ops.cast(inputs, "float32"), low, high)
         scale, offset = 2 / (high - low), -(high + low) / (high - low)
         x = layers.Rescaling(scale, offset, dtype="float32")(x)
-        return inputs, PadToMultiple(multiple, dtype=self.dtype, name="pad")(x)
+        x = PadToMultiple(multiple, dtype=self.dtype, name="pad")(x)
+        if _CHECKS_ONLY.get():
+            raise _Checked
+        return inputs, x
 
     def head(self, logits: Any, inputs: Any) -> Any:
         """The network's output: the logits in the images' size, as probabilities.
@@ -107,3 +126,26 @@ class Task:
         """
         x = CropLike(dtype="float32", name="crop")(logits, inputs)
         return layers.Activation(self.activation, dtype="float32", name="mask")(x)
+
+
+class _Checked(Exception):
+    """Ends a constructor once all its arguments are checked."""
+
+
+@contextmanager
+def checks_only() -> Iterator[None]:
+    """Ends with the first network that is made in it, before that has any weights.
+
+    Example:
+
+    >>> from keras_pamunet import PAMUNet
+    >>> with checks_only():
+    ...     PAMUNet(expansion=4, attention="self")
+    """
+    token = _CHECKS_ONLY.set(True)
+    try:
+        yield
+    except _Checked:
+        pass
+    finally:
+        _CHECKS_ONLY.reset(token)

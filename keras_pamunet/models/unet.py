@@ -78,6 +78,7 @@ class UNet(Segmenter):
             class_names=class_names,
             input_range=input_range,
             mirror_axes=mirror_axes,
+            encoder_weights=encoder_weights,
             batch_norm_momentum=batch_norm_momentum,
             name=name,
             trainable=trainable,

@@ -207,11 +207,11 @@ class Run:
                 f"Expected weights of the network {name}. Received: {weights}, a "
                 f"{base.network}"
             )
-        check_arguments(kind, arguments)
         if size is None and base is not None:
             size = base.input_shape[1]
         if size is None:
             size = 64 if str(data) == "phantom" else 128
+        check_arguments(kind, {"input_shape": (size, size, 3), **arguments}, base)
         arguments = _with_classes(arguments, base)
         labels = label_count(arguments["num_classes"], arguments["masks"])
         if window is not None:

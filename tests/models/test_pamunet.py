@@ -15,6 +15,7 @@ from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.models import load_model
+from keras_pamunet.models.task import checks_only
 from tests.helpers import once
 from tests.models.segmenter_contract import SegmenterContract
 
@@ -292,7 +293,7 @@ def test_grey_encoder_weights(rng, encoder):
     ],
 )
 def test_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message), checks_only():
         PAMUNet(**{"input_shape": (32, 32, 3), **arguments})
 
 

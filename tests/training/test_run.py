@@ -337,6 +337,41 @@ def test_misspelt_argument(tmp_path):
 
 
 @once
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name=3"),
+        ({"batch_norm_momentum": 2}, "batch_norm_momentum=2"),
+        ({"trainable": "no"}, "trainable='no'"),
+        ({"score_activation": "tanh"}, "score_activation='tanh'"),
+        ({"encoder_weights": "imagnet"}, "encoder_weights='imagnet'"),
+        ({"size": 16}, "at least 17 x 17"),
+        ({"network": "unet", "num_classes": 0}, "num_classes=0"),
+        ({"network": "fcn8", "filters": 0}, "filters=0"),
+    ],
+)
+def test_invalid_argument(arguments, message):
+    """Before any data is read."""
+    with pytest.raises(ValueError, match=message):
+        training.train("nowhere", **arguments)
+
+
+@once
+def test_invalid_argument_beside_weights(tmp_path):
+    """What is not given is that of the weights."""
+    names = {"num_classes": 3, "class_names": ("liver", "tumour")}
+    base = tmp_path / "base.keras"
+    PAMUNet((32, 32, 3), expansion=1, attention=None, **names).save(base)
+    for arguments, message in (
+        ({"class_names": ("a",)}, "Expected 2 different"),
+        ({"score_activation": "softmax"}, "attention=None"),
+        ({"class_names": ("a", "b")}, "Not there: nowhere"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            training.train("nowhere", weights=base, **arguments)
+
+
+@once
 def test_changed_recipe(folder, tmp_path):
     """A run does not go on with another recipe in silence."""
     arguments = {**SMALL, "epochs": 1, "attention": None}
