@@ -74,15 +74,20 @@ class FigureImages:
             scores = evaluate(
                 model, pairs, full_size=True, flips=flips, progress=progress
             )
+<<<<<<< HEAD
             for row, labels, (image, _) in zip(scores.images, found, pairs):
+=======
+            for index, (row, labels) in enumerate(zip(scores["images"], found)):
+>>>>>>> cka
                 title = f"{Path(path).name}: Dice {row['dice']:.3f}"
                 if title in labels:
                     title = f"{path}: Dice {row['dice']:.3f}"
-                labels[title] = segment(model, image, flips=flips).mask
-        return [
-            (name, self.picture(image), truth, labels)
-            for name, (image, truth), labels in zip(pairs.names, pairs, found)
-        ]
+                labels[title] = segment(model, pairs[index][0], flips=flips).mask
+        rows = []
+        for index, name in enumerate(pairs.names):
+            image, truth = pairs[index]
+            rows.append((name, self.picture(image), truth, found[index]))
+        return rows
 
     def picture(self, image: np.ndarray) -> np.ndarray:
         """An image as the first model sees its values, in 8 bits."""

@@ -66,7 +66,8 @@ def draw_gates(
     model = next(iter(images.models.values()))
     pairs = images.draw(count, names)
     rows = []
-    for name, (image, truth) in zip(pairs.names, pairs):
+    for index, name in enumerate(pairs.names):
+        image, truth = pairs[index]
         levels = gate_features(model, fit_image(model, image))
         rows.append((name, images.picture(image), truth, levels))
     write_picture(gates_sheet(rows), output)
