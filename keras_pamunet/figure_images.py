@@ -74,11 +74,7 @@ class FigureImages:
             scores = evaluate(
                 model, pairs, full_size=True, flips=flips, progress=progress
             )
-<<<<<<< HEAD
-            for row, labels, (image, _) in zip(scores.images, found, pairs):
-=======
-            for index, (row, labels) in enumerate(zip(scores["images"], found)):
->>>>>>> cka
+            for index, (row, labels) in enumerate(zip(scores.images, found)):
                 title = f"{Path(path).name}: Dice {row['dice']:.3f}"
                 if title in labels:
                     title = f"{path}: Dice {row['dice']:.3f}"
