@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import re
 import shlex
@@ -194,7 +195,7 @@ def trained(stand_ins, tmp_path_factory):
 def place(request, stand_ins, tmp_path, monkeypatch):
     """Goes to a copy of the stand-ins; returns how to get the run folders there."""
     folder = tmp_path / "reader"
-    shutil.copytree(stand_ins, folder)
+    shutil.copytree(stand_ins, folder, copy_function=os.link)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(splits, "KVASIR_SEG", folder / "published")
     data_dir = str(folder / "tensorflow_datasets")

@@ -216,13 +216,6 @@ class SegmenterContract:
         for held in (config, read):
             assert self.network.from_config(held).get_config() == config
 
-    def test_serialised(self, frozen):
-        """By Keras, as text."""
-        text = json.dumps(keras.saving.serialize_keras_object(frozen))
-        copy = keras.saving.deserialize_keras_object(json.loads(text))
-        assert type(copy) is self.network and {*dir(copy)} == {*dir(frozen)}
-        assert copy.get_config() == frozen.get_config()
-
     def test_preset(self, tmp_path, model):
         model.save_to_preset(tmp_path / "preset")
         loaded = Segmenter.from_preset(tmp_path / "preset")
