@@ -316,12 +316,14 @@ PARTS = ("train", "validation", "test")
 def runs(root: Path) -> Try:
     """The folder of a finished run, which `train` reads when called again."""
     from keras_pamunet.training import train
+    from tests.helpers import EAGER
 
-    whole = root / "run"
+    data, whole = root / "data", root / "run"
     call = {"size": 32, "expansion": 1, "attention": None, "epochs": 1}
-    call = {**call, "progress": False}
+    call |= {"split": "own", "batch_size": 1, "recipe": EAGER, "progress": False}
     if not whole.exists():
-        train("phantom", whole, **call)
+        seeds.data_set(data)
+        train(data, whole, **call)
         (whole / "model.keras").rename(root / "run.keras")
 
     def attempt(rng, folder):
@@ -336,7 +338,7 @@ def runs(root: Path) -> Try:
             found = found.to_json()
             return found != {name: truth[name] for name in found} and f"{found}"
 
-        return judge(lambda: train("phantom", run, **call), fault, path.name, run.name)
+        return judge(lambda: train(data, run, **call), fault, path.name, run.name)
 
     return attempt
 

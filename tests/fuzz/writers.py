@@ -19,6 +19,7 @@ from keras_pamunet.show import show
 from keras_pamunet.training import train
 from tests.fuzz import seeds
 from tests.fuzz.targets import Stub
+from tests.helpers import SMALL
 
 
 def split(folder: Path) -> None:
@@ -60,7 +61,9 @@ def volumes(folder: Path) -> None:
 
 
 def run(folder: Path) -> None:
-    train("phantom", folder / "run", size=32, expansion=1, attention=None, epochs=1)
+    data = folder.parent / "data"
+    seeds.data_set(data)
+    train(data, folder / "run", split="own", **{**SMALL, "batch_size": 1})
 
 
 # `run` is none of them: no run is written twice.
