@@ -1,6 +1,8 @@
-"""Prediction in ONNX Runtime, on two threads, against `predict` of Keras.
+"""Prediction in ONNX Runtime, on two threads, and `predict` of Keras.
 
-Run it with `python benchmarks/exported.py [--short]`.
+Run it with `python benchmarks/exported.py [--short]`: attention of first order, and
+exact, against none; and, in the long form, exact attention in Keras against the same in
+ONNX Runtime.
 """
 
 from sides import main
@@ -16,10 +18,10 @@ def make(form, size, batch, key_stride):
 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
-    kinds = {"first order": {"score_activation": "first_order"}}
-    kinds["no attention"] = {"attention": None, "key_stride": 1}
-    _, _, kind = form.partition(", ")
-    arguments = {"key_stride": key_stride, **kinds.get(kind, {})}
+    arguments = {
+        "no attention": {"attention": None},
+        "first order": {"score_activation": "first_order", "key_stride": key_stride},
+    }.get(form, {"key_stride": key_stride})
     model = PAMUNet((size, size, 3), **arguments)
     if form == "Keras":
         return lambda: model.predict(images, verbose=0)
@@ -35,29 +37,27 @@ def make(form, size, batch, key_stride):
 
 
 def comparisons(short):
-    cases = [(128, 1, 1), (128, 8, 1), (128, 1, 2), (128, 8, 2)]
+    lists = []
+    for size in (128, 256, 512):
+        forms = ["no attention", "first order"]
+        if not (short and size > 256):  # Minutes in which nothing else is seen.
+            forms += ["exact"]
+        lists.append([side(form, size=size) for form in forms])
     if not short:
-        cases += [(256, 1, 1), (256, 1, 4)]
-    sides = [
-        ("ONNX Runtime", "tensorflow"),
-        ("ONNX Runtime, first order", "tensorflow"),
-        ("ONNX Runtime, no attention", "tensorflow"),
-        ("Keras", "tensorflow"),
-        ("Keras", "jax"),
-    ]
-    return [
-        [
-            {
-                "backend": backend,
-                "form": form,
-                "size": size,
-                "batch": batch,
-                "key_stride": key_stride,
-            }
-            for form, backend in sides
-        ]
-        for size, batch, key_stride in cases
-    ]
+        for case in ((128, 1, 1), (128, 8, 1), (128, 1, 2), (128, 8, 2), (256, 1, 4)):
+            keras = [side("Keras", backend, *case) for backend in ("tensorflow", "jax")]
+            lists.append([side("exact", "tensorflow", *case), *keras])
+    return lists
+
+
+def side(form, backend="tensorflow", size=128, batch=1, key_stride=1):
+    return {
+        "backend": backend,
+        "form": form,
+        "size": size,
+        "batch": batch,
+        "key_stride": key_stride,
+    }
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Training steps and predictions of the whole network on both back ends.
 
-Run it with `python benchmarks/networks.py [--short]`. The sides are the network as it
-is, with attention of first order, without attention, with the plain formula of the
-attention, with Keras' own convolutions, and without batch normalisation: what folding
-it into the convolutions could save.
+Run it with `python benchmarks/networks.py [--short]`. The sides are the network without
+attention, to which the ratios are, with attention of first order, with exact attention,
+with its plain formula, with Keras' own convolutions, and without batch normalisation:
+what folding it into the convolutions could save. The short form is of training steps.
 """
 
 from sides import main
@@ -53,39 +53,46 @@ def make(form, work, size, batch):
 
 
 def comparisons(short):
-    cases = [(128, 8)]
+    cases = [(128, 8), (256, 1), (512, 1)]
     if not short:
-        cases += [(128, 1), (256, 1), (512, 1)]
+        cases.insert(1, (128, 1))
     lists = []
     for size, batch in cases:
-        for work in ("train", "predict"):
-            forms = ["as it is", "first order", "no attention"]
-            if batch > 1:
+        for work in ("train",) if short else ("train", "predict"):
+            forms = ["no attention", "first order"]
+            if not (short and size > 256):  # Minutes in which nothing else is seen.
+                forms += ["exact"]
+            if batch > 1 and not short:
                 forms += ["plain formula", "Keras' convolutions"]
             if work == "predict":
                 forms += ["no batch norm"]
-            lists.append([])
-            for form in forms:
-                for backend in ("tensorflow", "jax"):
-                    scale = size / 128
-                    macs = CONVOLUTIONS * scale**2
-                    if form == "first order":
-                        # Two products with c x c in place of the three projections.
-                        macs += 2 / 3 * PROJECTIONS * scale**2 + MATRICES
-                    elif form != "no attention":
-                        macs += PROJECTIONS * scale**2 + ATTENTION * scale**4
-                    passes = 3 if work == "train" else 1
-                    lists[-1].append(
+            for backend in ("tensorflow", "jax"):
+                lists.append(
+                    [
                         {
                             "backend": backend,
                             "form": form,
                             "work": work,
                             "size": size,
                             "batch": batch,
-                            "gflop": 2 * batch * macs * passes / 1e9,
+                            "gflop": gflop(form, work, size, batch),
                         }
-                    )
+                        for form in forms
+                    ]
+                )
     return lists
+
+
+def gflop(form, work, size, batch):
+    scale = size / 128
+    macs = CONVOLUTIONS * scale**2
+    if form == "first order":
+        # Two products with c x c in place of the three projections.
+        macs += 2 / 3 * PROJECTIONS * scale**2 + MATRICES
+    elif form != "no attention":
+        macs += PROJECTIONS * scale**2 + ATTENTION * scale**4
+    passes = 3 if work == "train" else 1
+    return 2 * batch * macs * passes / 1e9
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ def _compare(sides, repeats):
             "p95_ms": round(float(np.percentile(seconds, 95)) * 1e3, 2),
             "ratio": round(median / medians[0], 3),
             **held,
+            "memory_ratio": round(held["process_gib"] / memory[0]["process_gib"], 3),
         }
         for side, median, seconds, held in zip(sides, medians, calls, memory)
     ]

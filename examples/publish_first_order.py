@@ -44,6 +44,7 @@ def switch(name: str, data: str, hub: Path, pictures: Path) -> None:
         raise SystemExit(f"{name} stays as it is.")
     metadata = json.loads((hub / name / "metadata.json").read_text("utf-8"))
     metadata |= score(after, subsets["test"], test, validation, pictures / name)
+    metadata.pop("external", None)  # Scores of the gates before.
     metadata["version"] = VERSION
     metadata["changelog"] |= {VERSION: CHANGE}
     metadata["switched"] = SWITCHED.format(dice=dice[1] - dice[0], pixels=pixels)

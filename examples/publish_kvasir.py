@@ -8,7 +8,8 @@ Seeds that were trained before are not trained again, and an interrupted one goe
 where it was. The seed with the best validation Dice (mean of flips) is published; the
 test images are not used for any choice here. `--add` counts the seeds of the preset in
 `--hub` as well, without training them, so that several machines can train one seed
-each, one after the other.
+each, one after the other. `--external` names a folder with `images/` and `masks/` of
+another data set, which the model that is published is scored on, once.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
-from keras_pamunet.data import Phantom, Resized, open_splits, pipeline
+from keras_pamunet.data import Folder, Phantom, Resized, open_splits, pipeline
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import PAMUNet, load_model
 from keras_pamunet.run_folder import replace_model
@@ -89,7 +90,7 @@ Mean over the 100 test images.
 {rows}
 
 {duplicates}
-
+{external}
 ## What the gates do
 
 On the validation images the published model has a Dice of {dice[open]:.4f} (mean of
@@ -104,14 +105,24 @@ that is, prefers no region:
 ## Use and limits
 
 For research on and teaching of segmentation. Not a medical device: it has seen images
-of one source, each with a polyp, and was tested on images of the same source. Nobody
-has tested it on images without a polyp.
+of one source, each with a polyp, and was tested on images of the same source{also}.
+{untried}Nobody has tested it on images without a polyp.
 
 ## Terms
 
 The weights are published under Apache-2.0. The images they were trained on are for
 research and education only; commercial use needs the permission of their authors. Cite
 Jha et al., Kvasir-SEG: A Segmented Polyp Dataset, MMM 2020.
+"""
+EXTERNAL = """
+## Scores on another data set
+
+Mean over the {n} images of the folder `{folder}`, with 95 % bootstrap intervals
+(network size, mean of flips). They were scored once, when this version was published.
+
+| Dice | IoU | recall |
+|---|---|---|
+| {dice} | {iou} | {recall} |
 """
 DUPLICATES = (
     "One test image, cju77k828z46w0871r0avuoo9, nearly is one of the training images."
@@ -128,9 +139,11 @@ def publish(
     hub: Path,
     compare: bool = False,
     add: bool = False,
+    external: Path | None = None,
 ) -> None:
     """Trains a preset's seeds, as far as that is still to do, and writes the preset."""
     arguments = dict(PRESETS[name])
+    others = external and Folder(external)  # Unfit ones are known before it trains.
     if epochs is not None:
         arguments["epochs"] = epochs
     if arguments.get("recipe") != "paper" and "weights" not in arguments:
@@ -173,6 +186,9 @@ def publish(
     changes = CHANGES.get(name, {"1.0.0": "First release."})
     metadata |= {"name": name, "version": list(changes)[-1], "changelog": changes}
     metadata["seeds"] = reached
+    if others:
+        summary = evaluate(model, others)["summary"]
+        metadata["external"] = {"folder": external.resolve().name, **summary}
     card = card_of(metadata)
     halved = runs / f"{name}_half"
     model.save_to_preset(halved, metadata, card, half=True)
@@ -318,11 +334,23 @@ def card_of(metadata: dict) -> str:
     plain = of_kind(metadata["seeds"], f"{name}_plain")
     if plain:
         rows += spread("without attention", plain.values())
+    external = also = ""
+    untried = "Images of other hospitals were not tried. "
+    if others := metadata.get("external"):
+        external = EXTERNAL.format(
+            n=others["n"],
+            folder=others["folder"],
+            **{name: with_interval(others, name) for name in ("dice", "iou", "recall")},
+        )
+        also, untried = f" and on\nthose of `{others['folder']}`", ""
     return CARD.format(
         name=name,
         n=len(published),
         rows="\n".join(rows),
         duplicates=DUPLICATES,
+        external=external,
+        also=also,
+        untried=untried,
         dice=metadata["validation_dice_with_gates"],
         gates="\n".join(
             f"| 1/{2 ** (level + 1)} | {gate['change']:.1%} | {gate['uniform']:.0%} |"
@@ -361,6 +389,13 @@ def row(title: str, scores: dict) -> str:
     return f"| {title} | {figures} |"
 
 
+def with_interval(summary: dict, name: str) -> str:
+    """A mean, and its interval unless it is of a single image."""
+    interval = summary["intervals"][name]
+    shown = f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+    return f"{summary[name]:.4f}{shown}"
+
+
 def check_half(folder: Path, pairs: Resized, scores: dict) -> None:
     """Makes sure that half precision has not changed the scores."""
     model = PAMUNet.from_preset(folder)
@@ -387,6 +422,12 @@ if __name__ == "__main__":
         action="store_true",
         help="count the seeds of the preset in --hub, whose runs may be elsewhere",
     )
+    parser.add_argument(
+        "--external",
+        type=Path,
+        metavar="DIR",
+        help="a folder with images/ and masks/ of another data set, to score once",
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default="runs")
@@ -402,4 +443,5 @@ if __name__ == "__main__":
         given.hub,
         given.compare,
         given.add,
+        given.external,
     )

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from keras_pamunet import PAMUNet, hub
+from keras_pamunet.bootstrap import mean_interval
+from keras_pamunet.data import Folder
+from keras_pamunet.evaluation import evaluate
 from keras_pamunet.models import load_model
 from keras_pamunet.training import RECIPES
 from tests.helpers import PAPER
@@ -77,6 +81,11 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert len(list(runs.glob("tiny-0/published/pictures/*"))) == 1
     model = PAMUNet.from_preset(out / "tiny")
     assert model.key_stride == 2
+    card = (out / "tiny" / hub.CARD).read_text()
+    assert (
+        "external" not in metadata
+        and "Images of other hospitals were not tried." in card
+    )
     # The best seed may be one whose run is not on this machine.
     metadata["seeds"]["tiny-0"]["validation_dice"] = 1.1
     plain = metadata["seeds"]["tiny_plain-0"]["test"]
@@ -90,7 +99,10 @@ def test_publish(folder, tmp_path, monkeypatch):
         publish(*arguments, add=True)
     assert read_metadata(out / "tiny") == metadata  # Not replaced.
     publish.__globals__.update(HALF_TOLERANCE=1)
-    publish(*arguments, add=True)
+    external = shutil.copytree(folder, tmp_path / "elsewhere set")
+    for path in external.glob("*/case 0[0-2].*"):
+        path.unlink()
+    publish(*arguments, add=True, external=external)
     assert sorted(x.name for x in elsewhere.iterdir()) == ["tiny-1", "tiny_half"]
     added = read_metadata(out / "tiny")
     assert list(added["seeds"]) == [*metadata["seeds"], "tiny-1"]
@@ -99,12 +111,24 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert all(map(np.array_equal, kept, model.get_weights()))
     card = (out / "tiny" / hub.CARD).read_text()
     assert "Of 2 seed(s)" in card
+    assert "the 9 images of the folder `elsewhere set`" in card
+    assert "source and on\nthose of `elsewhere set`." in card
+    assert "not tried" not in card
+    found = evaluate(model, Folder(external))["images"]
+    values = [[x[score] for x in found] for score in ("dice", "iou", "recall")]
+    means = " | ".join(
+        f"{np.mean(x):.4f} ({low:.4f} to {high:.4f})"
+        for x, (low, high) in zip(values, map(mean_interval, values))
+    )
+    assert f"| Dice | IoU | recall |\n|---|---|---|\n| {means} |\n" in card
     (row,) = [x for x in card.splitlines() if x.startswith("| without attention")]
     assert "2 seed(s): mean" in row
     assert row.split(" | ")[3] == f"{(plain['recall'] + 0.3) / 2:.4f}"
     with pytest.raises(SystemExit, match="epochs=2, not 1$"):  # Before it trains.
         publish("tiny", str(folder), "imagenet", 2, [3], elsewhere, out, add=True)
-    assert not (elsewhere / "tiny-3").exists()
+    with pytest.raises(FileNotFoundError, match="Expected a f"):
+        publish("tiny", str(folder), "imagenet", 1, [3], runs, out, external=tmp_path)
+    assert not (elsewhere / "tiny-3").exists() and not (runs / "tiny-3").exists()
     larger = {"size": 48, "recipe": "paper", "learning_rate": 0.1}
     larger["weights"] = str(out / "tiny")
     publish.__globals__.update(PRESETS={"larger": larger}, AVERAGED={"larger"})
