@@ -43,13 +43,10 @@ class Segmenter(keras.Model):
         inputs: the network's input, from `Task.prepare`.
         outputs: its output, from `Task.head`.
         task: what the network is for.
-        batch_norm_momentum: momentum of the moving statistics.
-        name: name of the model.
-        trainable: whether the weights change in training.
 
     Raises:
-        ValueError: for an argument out of its domain. `fit`, `evaluate` and the
-            others: for masks of other values than 0 to 1 in the first batch.
+        ValueError: `fit`, `evaluate` and the others: for masks of other values than 0
+            to 1 in the first batch.
 
     Warns:
         UserWarning: if the first images all lie in 0 to 1, and the `input_range` is
