@@ -87,7 +87,8 @@ SIDES = {
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(keras_pamunet.__path__, "keras_pamunet.")
-    if ">>> " in Path(module.module_finder.find_spec(module.name).origin).read_text()
+    if ">>> "
+    in Path(module.module_finder.find_spec(module.name).origin).read_text("utf-8")
 ]
 
 
@@ -215,15 +216,12 @@ def place(request, stand_ins, tmp_path, monkeypatch):
 @pytest.fixture(scope="module", autouse=True)
 def eager():
     """No graphs under TensorFlow, which take longer to make than a few steps."""
+    tensorflow = pytest.importorskip("tensorflow")  # To export, at least.
+    tensorflow.config.run_functions_eagerly(True)
     keras.utils.disable_interactive_logging()
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
     yield
-    tf.config.run_functions_eagerly(False)
+    keras.utils.enable_interactive_logging()
+    tensorflow.config.run_functions_eagerly(False)
 
 
 def blocks(text):
