@@ -6,7 +6,6 @@ import importlib
 import inspect
 import json
 import os
-import pkgutil
 import re
 import shlex
 import shutil
@@ -84,11 +83,11 @@ SIDES = {
     "keras_pamunet.tuning": 64,
 }
 
+PACKAGE = Path(keras_pamunet.__path__[0])
 MODULES = [
-    module.name
-    for module in pkgutil.walk_packages(keras_pamunet.__path__, "keras_pamunet.")
-    if ">>> "
-    in Path(module.module_finder.find_spec(module.name).origin).read_text("utf-8")
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text("utf-8")
 ]
 
 
