@@ -342,7 +342,7 @@ class _Runs(keras_tuner.Tuner):
                     epochs=hp.values.get("tuner/epochs", epochs),
                     subset="validation",
                     **{**arguments, **self.hypermodel.values(hp)},
-                ).summary["dice"]
+                ).dice
             except FloatingPointError as error:
                 trial.message = f"failed: {error}"
             except (ValueError, OSError) as error:  # Of no trial, but of the whole.

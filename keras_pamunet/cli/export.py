@@ -58,15 +58,15 @@ def export(
         return onnx_export.export(
             model,
             output,
-            (None, None) if any_size else size and (size, size),
-            batch_size,
-            data,
-            split,
-            subset,
-            tolerance,
-            overwrite,
-            not quiet,
-            score_activation and score_activation.value,
+            size=(None, None) if any_size else size and (size, size),
+            batch_size=batch_size,
+            data=data,
+            split=split,
+            subset=subset,
+            tolerance=tolerance,
+            overwrite=overwrite,
+            progress=not quiet,
+            score_activation=score_activation and score_activation.value,
         )
 
     report = call(run, "keras_pamunet.onnx_export", extra="export,tensorflow")

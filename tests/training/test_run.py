@@ -48,7 +48,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     assert result.to_json() == json.loads((whole / "metrics.json").read_text())
     content = (whole / "model.keras").read_bytes()
     assert result.subset == "test" and result.summary["n"] == 1
-    assert 0 <= result.summary["dice"] <= 1
+    assert 0 <= result.dice <= 1
     config = json.loads((whole / "config.json").read_text())
     assert (
         config["settings"]["recipe"]["epochs"] == 2
@@ -398,4 +398,4 @@ def test_training_learns(tmp_path):
     result = training.train(
         "phantom", tmp_path / "run", subset="train", progress=False, **arguments
     )
-    assert result.summary["dice"] > 0.7
+    assert result.dice > 0.7
