@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from keras_pamunet import choices
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import (
     DATA_HELP,
     ModelArgument,
     Quiet,
-    ScoreActivation,
     Split,
 )
 from keras_pamunet.cli.screen import bold
@@ -31,7 +31,7 @@ def export(
         int | None, typer.Option(help="Images at once. Default: any number.", min=1)
     ] = None,
     score_activation: Annotated[
-        ScoreActivation | None,
+        choices.ScoreActivation | None,
         typer.Option(
             help="Other than the model's own; first_order makes attention's time "
             "linear."
@@ -66,7 +66,7 @@ def export(
             tolerance=tolerance,
             overwrite=overwrite,
             progress=not quiet,
-            score_activation=score_activation and score_activation.value,
+            score_activation=score_activation,
         )
 
     report = call(run, "keras_pamunet.onnx_export", extra="export,tensorflow")
