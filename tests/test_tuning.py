@@ -206,6 +206,7 @@ def test_bad_data_ends_the_search(folder, tmp_path):
         ({"name": 3}, "name=3"),
         ({"size": 16}, "17 x 17"),
         ({"expnsion": 4}, "Did you mean expansion"),
+        ({"trial": 4}, "Did you mean trials"),
     ],
 )
 def test_invalid_argument(arguments, message):

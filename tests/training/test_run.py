@@ -329,6 +329,10 @@ def test_misspelt_argument(tmp_path):
     """Before any data is read, and without a folder left behind."""
     with pytest.raises(ValueError, match="expnsion. Did you mean expansion"):
         training.train("nowhere", tmp_path / "run", expnsion=4)
+    with pytest.raises(ValueError, match="Received: epoch. Did you mean epochs"):
+        training.train("nowhere", epoch=3)
+    with pytest.raises(ValueError, match="Expected `size`.*input_shape="):
+        training.train("nowhere", input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match="arguments of MobileUNet: .*attention"):
         training.train("nowhere", network="mobile_unet", attention=None)
     with pytest.raises(ValueError, match="one of .*mobile_unet, .*'nosuch'"):
