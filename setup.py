@@ -102,7 +102,7 @@ setup(
         "scipy>=1.15",
         "tensorboard>=2.19",
         "tifffile>=2024.12.12",
-        "typer>=0.15",
+        "typer>=0.19",
     ],
     extras_require=EXTRAS,
 )

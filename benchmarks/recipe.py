@@ -95,7 +95,7 @@ def run(
     model = load_model(folder)
     if model.attention is not None:
         pairs = Resized(open_splits(data, split)["validation"], (SIZE, SIZE))
-        found["closed"] = evaluate(close_gates(model), pairs).summary["dice"]
+        found["closed"] = evaluate(close_gates(model), pairs).dice
         images = np.stack([image for image, _ in pairs])
         found["gates"] = gate_effects(model, images[:100])
     saved.write_text(json.dumps(found), "utf-8")

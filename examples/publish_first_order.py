@@ -37,7 +37,7 @@ def switch(name: str, data: str, hub: Path, pictures: Path) -> None:
     subsets = open_splits(data, SPLIT)
     sizes = before.input_shape[1:3]
     validation, test = (Resized(subsets[x], sizes) for x in ("validation", "test"))
-    dice = [evaluate(model, validation).summary["dice"] for model in (before, after)]
+    dice = [evaluate(model, validation).dice for model in (before, after)]
     pixels = changed_pixels(before, after, validation)
     print(f"{name}: validation Dice {dice[0]:.5f}, {dice[1]:.5f}; {pixels:.3%} changed")
     if dice[0] - dice[1] >= MOST_DICE or pixels >= MOST_PIXELS:

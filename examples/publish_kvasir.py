@@ -258,8 +258,7 @@ def score(
     return {
         "metrics": {how: result.summary for how, result in results.items()},
         "validation_dice_with_gates": {
-            state: evaluate(model, validation).summary["dice"]
-            for state, model in models.items()
+            state: evaluate(model, validation).dice for state, model in models.items()
         },
         "gates": gate_effects(model, np.stack([image for image, _ in validation])),
         "images": {

@@ -48,8 +48,8 @@ class FigureImages:
         with warnings.catch_warnings():
             # It is no score that is shown, or not of those.
             warnings.filterwarnings("ignore", ".* was trained on")
-            _, (source, *_) = open_pairs(self.models, data, split, subset, seed)
-            _, (whole, *_) = open_pairs(self.models, data, None, ALL, seed)
+            _, source = open_pairs(self.models, data, split, subset, seed)
+            _, whole = open_pairs(self.models, data, None, ALL, seed)
         known = set().union(*map(trained_on, self.models))
         unseen = [name for name in source.names if name not in known]
         if subset is None and not unseen:

@@ -21,6 +21,7 @@ from keras_pamunet.targets import label_count, to_labels
 def export(
     model: Segmenter | str | Path,
     output: str | Path,
+    *,
     size: tuple[int | None, int | None] | None = None,
     batch_size: int | None = None,
     data: str | Path | None = None,

@@ -25,7 +25,7 @@ def open_pairs(
     subset: str | None = None,
     seed: int = 0,
     num_classes: int = 1,
-) -> tuple[str, list[Pairs]]:
+) -> tuple[str, Pairs]:
     """Opens the pairs to score models on.
 
     Args:
@@ -42,8 +42,7 @@ def open_pairs(
         num_classes: of the masks, if there are no models.
 
     Returns:
-        The name of the subset, and its pairs as each model takes them, all of the same
-        names: a source for each model; one source if there are no models.
+        The name of the subset, and its pairs.
 
     Raises:
         ValueError: if there is no such subset, all its pairs are gone, no data are
@@ -62,13 +61,13 @@ def open_pairs(
         data = own["settings"]["data"]
     if subset is None:
         subset = ALL if own is None and split is None else "test"
-    sources = _open_sources(list(models.values()), data, num_classes)
+    source = _open_source(list(models.values()), data, num_classes)
     if split is None and subset == ALL:
-        names = sources[0].names
+        names = source.names
     elif split is None and own is not None:
-        names = _names_of_run(sources[0], own, subset)
+        names = _names_of_run(source, own, subset)
     else:
-        names = _names_of_split(sources[0], data, split, subset, seed)
+        names = _names_of_split(source, data, split, subset, seed)
     for path in models:
         known = trained_on(path) & set(names)
         if known and subset != "train":
@@ -78,7 +77,7 @@ def open_pairs(
                 "it has seen are too high.",
                 stacklevel=2,
             )
-    return subset, [source.select(names) for source in sources]
+    return subset, source.select(names)
 
 
 def check_kind(model: Predictor, source: Pairs) -> None:
@@ -107,8 +106,8 @@ def _is_of(run, data):
     return own == str(data) or Path(own).resolve() == Path(data).resolve()
 
 
-def _open_sources(models, data, num_classes):
-    """The data as each model takes them. Those that take the same share a source."""
+def _open_source(models, data, num_classes):
+    """The data, which all the models take."""
     if len({(model.num_classes, model.masks) for model in models}) > 1:
         classes = (f"{x.origin} has {x.num_classes} {x.masks}" for x in models)
         raise ValueError(
@@ -117,12 +116,12 @@ def _open_sources(models, data, num_classes):
         )
     if not models:
         if _is_folder_of_masks(data):
-            return [MaskFolder(data, num_classes)]
-        return [open_source(data, num_classes)]
+            return MaskFolder(data, num_classes)
+        return open_source(data, num_classes)
     source = open_source(data, label_count(models[0].num_classes, models[0].masks))
     for model in models:
         check_kind(model, source)
-    return [source for _ in models]
+    return source
 
 
 def _is_folder_of_masks(data):

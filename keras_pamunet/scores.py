@@ -33,6 +33,26 @@ class Scores:
     images: list[dict[str, Any]]
     cases: list[dict[str, Any]] | None = None
 
+    @property
+    def dice(self) -> float:
+        """Mean Dice over images and classes."""
+        return self.summary["dice"]
+
+    @property
+    def iou(self) -> float:
+        """Mean IoU over images and classes."""
+        return self.summary["iou"]
+
+    @property
+    def recall(self) -> float:
+        """Mean recall over images and classes."""
+        return self.summary["recall"]
+
+    @property
+    def precision(self) -> float:
+        """Mean precision over images and classes."""
+        return self.summary["precision"]
+
     def to_json(self) -> dict[str, Any]:
         """What `metrics.json` holds."""
         found = dataclasses.asdict(self)

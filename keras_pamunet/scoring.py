@@ -86,7 +86,7 @@ def score(
             f"Expected no --num-classes for models of {networks[0].num_classes}. "
             f"Received: {num_classes}"
         )
-    subset, sources = open_pairs(scored, data, split, subset, seed, num_classes or 1)
+    subset, pairs = open_pairs(scored, data, split, subset, seed, num_classes or 1)
     if masks and any(x.masks == "overlapping" for x in networks):
         raise ValueError(
             "Expected models whose classes exclude each other beside --masks, as those "
@@ -100,34 +100,29 @@ def score(
             "own sizes, as with --full-size.",
             stacklevel=2,
         )
-    if full_size:
-        pairs = sources
-    else:
-        # Models share what is read.
-        cached = {id(x): Resized(x, sizes[0]) for x in sources}
-        pairs = [cached[id(x)] for x in sources]
+    if not full_size:
+        pairs = Resized(pairs, sizes[0])
     for path in masks:
-        source, others = pairs[0], subset != ALL
+        others = subset != ALL
         scored[str(path)] = (
-            PredictedVolumes(path, source, others)
-            if isinstance(source, Volumes)
-            else PredictedMasks(path, source, others)
+            PredictedVolumes(path, pairs, others)
+            if isinstance(pairs, Volumes)
+            else PredictedMasks(path, pairs, others)
         )
-        pairs.append(pairs[0])
     ranges = networks[0].input_range if networks else None
-    check([pairs[0]], progress, ranges)
+    check([pairs], progress, ranges)
     folders = _folders(output, names)
     results = {
         name: evaluate(
             model,
-            its_pairs,
+            pairs,
             folders[name],
             full_size=full_size,
             progress=progress,
             subset=subset,
             flips=flips,
         )
-        for (name, model), its_pairs in zip(scored.items(), pairs)
+        for name, model in scored.items()
     }
     if len(results) == 1:
         return results, None

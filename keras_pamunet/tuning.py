@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import inspect
 import io
 import sys
 from collections.abc import Sequence
@@ -211,6 +212,8 @@ def tune(
         size = 64 if str(data) == "phantom" else 128
     recipe = find_recipe(recipe, epochs=epochs, batch_size=batch_size)
     # Before any data is read; what their channels are is seen then.
+    own = inspect.signature(tune).parameters
+    check_arguments(find_network(network), model_arguments, beside=own)
     SegmenterHyperModel(network, search, input_shape=(size, size, 3), **model_arguments)
     subsets = open_splits(data, split, _labels(model_arguments), seed)
     shape = (size, size, subsets["train"].channels)
@@ -342,7 +345,7 @@ class _Runs(keras_tuner.Tuner):
                     epochs=hp.values.get("tuner/epochs", epochs),
                     subset="validation",
                     **{**arguments, **self.hypermodel.values(hp)},
-                ).summary["dice"]
+                ).dice
             except FloatingPointError as error:
                 trial.message = f"failed: {error}"
             except (ValueError, OSError) as error:  # Of no trial, but of the whole.

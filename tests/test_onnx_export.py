@@ -54,7 +54,7 @@ def model():
 def exported(tmp_path_factory, model):
     """The model for images of any size, in a file, and its report."""
     path = tmp_path_factory.mktemp("export") / "any.onnx"
-    return path, onnx_export.export(model, path, (None, None), progress=False)
+    return path, onnx_export.export(model, path, size=(None, None), progress=False)
 
 
 @pytest.fixture

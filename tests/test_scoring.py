@@ -44,7 +44,7 @@ def test_masks_of_a_model_score_as_the_model_does(folder, models, tmp_path):
     model, masks = results.values()
     assert model.summary == masks.summary and model.images == masks.images
     assert model.subset == "all" and model.summary["n"] == 12
-    assert 0 < model.summary["dice"] < 1
+    assert 0 < model.dice < 1
     difference = comparison.differences[str(tmp_path / "found")]["dice"]
     assert difference == {
         "mean": 0,

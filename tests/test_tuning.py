@@ -58,7 +58,7 @@ def trained(monkeypatch, model_file):
             raise FloatingPointError("The loss became nan")
         output.mkdir(parents=True, exist_ok=True)
         shutil.copy(model_file, output)
-        return SimpleNamespace(summary={"dice": expansion / 10})
+        return SimpleNamespace(dice=expansion / 10)
 
     monkeypatch.setattr(tuning.SegmenterHyperModel, "build", build)
     monkeypatch.setattr(tuning, "train", train)
@@ -101,9 +101,10 @@ def test_search(folder, tmp_path):
 
 def test_failing_trial_is_marked(folder, tmp_path, trained):
     settings = {**SMALL, "trials": 8}
-    rows = tuning.tune(
-        folder, tmp_path / "search", search=("expansion",), **settings
-    ).trials
+    found = tuning.tune(folder, tmp_path / "search", search=("expansion",), **settings)
+    rows = found.trials
+    content = {"trials": rows, "folder": str(tmp_path / "search")}
+    assert json.loads(json.dumps(found.to_json())) == content
     assert sorted(row["expansion"] for row in rows) == list(range(1, 9))
     assert rows[0]["expansion"] == 8 and rows[0]["status"] == "done"
     assert rows[-1]["expansion"] == 7 and rows[-1]["status"] == "failed"
@@ -135,7 +136,8 @@ def test_failures_in_a_row(folder, tmp_path, trained, monkeypatch):
     def fail(**arguments):
         if arguments["expansion"] != 1:
             raise RuntimeError("no memory")
-        return {**train(**arguments), "summary": {"dice": 0.0}}
+        train(**arguments)
+        return SimpleNamespace(dice=0.0)
 
     train = tuning.train
     monkeypatch.setattr(tuning, "train", fail)
@@ -204,6 +206,7 @@ def test_bad_data_ends_the_search(folder, tmp_path):
         ({"name": 3}, "name=3"),
         ({"size": 16}, "17 x 17"),
         ({"expnsion": 4}, "Did you mean expansion"),
+        ({"trial": 4}, "Did you mean trials"),
     ],
 )
 def test_invalid_argument(arguments, message):

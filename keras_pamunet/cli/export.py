@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from keras_pamunet import choices
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import (
     DATA_HELP,
     ModelArgument,
     Quiet,
-    ScoreActivation,
     Split,
 )
 from keras_pamunet.cli.screen import bold
@@ -31,7 +31,7 @@ def export(
         int | None, typer.Option(help="Images at once. Default: any number.", min=1)
     ] = None,
     score_activation: Annotated[
-        ScoreActivation | None,
+        choices.ScoreActivation | None,
         typer.Option(
             help="Other than the model's own; first_order makes attention's time "
             "linear."
@@ -58,15 +58,15 @@ def export(
         return onnx_export.export(
             model,
             output,
-            (None, None) if any_size else size and (size, size),
-            batch_size,
-            data,
-            split,
-            subset,
-            tolerance,
-            overwrite,
-            not quiet,
-            score_activation and score_activation.value,
+            size=(None, None) if any_size else size and (size, size),
+            batch_size=batch_size,
+            data=data,
+            split=split,
+            subset=subset,
+            tolerance=tolerance,
+            overwrite=overwrite,
+            progress=not quiet,
+            score_activation=score_activation,
         )
 
     report = call(run, "keras_pamunet.onnx_export", extra="export,tensorflow")

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from keras_pamunet.cli.entry import call
-from keras_pamunet.cli.options import MODEL_HELP, Json, Size, image_shape
+from keras_pamunet.cli.options import MODEL_HELP, NETWORKS, Json, Size, image_shape
 from keras_pamunet.cli.screen import print_table
 
 
@@ -20,7 +20,7 @@ def info(
         str | None,
         typer.Argument(
             help=f"{MODEL_HELP} Its layers are counted; a .keras file may hold any "
-            "model. Or a network, such as unet; or 'presets'."
+            f"model. Or 'presets', or a network: {NETWORKS}."
         ),
     ] = None,
     size: Size = None,

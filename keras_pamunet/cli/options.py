@@ -1,37 +1,10 @@
 """Options that several commands have, and what they are turned into."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-
-class Recipe(StrEnum):
-    default = "default"
-    paper = "paper"
-
-
-class Tuner(StrEnum):
-    bayesian = "bayesian"
-    random = "random"
-    hyperband = "hyperband"
-
-
-class Attention(StrEnum):
-    luong = "luong"
-    self_ = "self"
-    cross = "cross"
-    additive = "additive"
-    none = "none"
-
-
-class ScoreActivation(StrEnum):
-    sigmoid = "sigmoid"
-    softmax = "softmax"
-    double_sigmoid = "double_sigmoid"
-    sigmoid_log_n = "sigmoid_log_n"
-    first_order = "first_order"
-
+from keras_pamunet import choices
 
 MAX_SIDE = 2**14  # Pixels. What is larger takes more memory than there is.
 DATA_HELP = (
@@ -40,12 +13,10 @@ DATA_HELP = (
 )
 Data = Annotated[str, typer.Option(help=DATA_HELP)]
 DataArgument = Annotated[str, typer.Argument(help=DATA_HELP)]
+NETWORKS = ", ".join(get_args(choices.Network))
 Network = Annotated[
-    str | None,
-    typer.Option(
-        help="att_unet, deeplab_v3_plus, fcn8, hrnet, mobile_encoder, mobile_unet, "
-        "pamunet, res_unet or unet. Default: as the model it starts from, or pamunet."
-    ),
+    choices.Network | None,
+    typer.Option(help="Default: as the model it starts from, or pamunet."),
 ]
 Split = Annotated[
     str | None,

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_pamunet import choices
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import (
     MODEL_HELP,
-    Attention,
     BatchSize,
     Data,
     EncoderWeights,
@@ -17,8 +17,6 @@ from keras_pamunet.cli.options import (
     Network,
     Overlapping,
     Quiet,
-    Recipe,
-    ScoreActivation,
     Seed,
     Split,
     TrainingSize,
@@ -36,9 +34,9 @@ def train(
     ] = None,
     network: Network = None,
     split: Split = None,
-    recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = (
-        Recipe.default
-    ),
+    recipe: Annotated[
+        choices.Recipe, typer.Option(help="Settings to start from.")
+    ] = "default",
     size: TrainingSize = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: BatchSize = None,
@@ -50,9 +48,11 @@ def train(
         str | None,
         typer.Option(help=f"To start from. {MODEL_HELP} Other options default to its."),
     ] = None,
-    attention: Annotated[Attention | None, typer.Option(help="Default: luong.")] = None,
+    attention: Annotated[
+        choices.Attention | None, typer.Option(help="Default: luong.")
+    ] = None,
     score_activation: Annotated[
-        ScoreActivation | None,
+        choices.ScoreActivation | None,
         typer.Option(
             help="Of luong, self and cross. first_order is the sigmoid's tangent, in "
             "linear time. Default: sigmoid of luong, else softmax."
@@ -113,7 +113,7 @@ def train(
             folder,
             network=network,
             split=split,
-            recipe=recipe.value,
+            recipe=recipe,
             size=size,
             epochs=epochs,
             batch_size=batch_size,
@@ -128,7 +128,7 @@ def train(
     options = {
         "encoder_weights": encoder_weights,
         "attention": attention,
-        "score_activation": score_activation and score_activation.value,
+        "score_activation": score_activation,
         "attention_regularization": attention_regularization,
         "expansion": expansion,
         "key_stride": key_stride,
@@ -142,9 +142,9 @@ def train(
     given: dict[str, Any] = {
         name: value for name, value in options.items() if value is not None
     }
-    if attention is not None:
-        given["attention"] = None if attention is Attention.none else attention.value
-    folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe.value}")
+    if attention == "none":
+        given["attention"] = None
+    folder = output or Path("runs", f"{Path(data).resolve().name}-{recipe}")
     result = call(
         run,
         "keras_pamunet.training",

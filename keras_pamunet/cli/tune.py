@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from keras_pamunet import choices
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import (
     BatchSize,
@@ -19,7 +20,6 @@ from keras_pamunet.cli.options import (
     Seed,
     Split,
     TrainingSize,
-    Tuner,
     Window,
     masks_of,
     window_of,
@@ -42,7 +42,7 @@ def tune(
             "filters or width; see docs/tuning.md."
         ),
     ] = None,
-    tuner: Annotated[Tuner, typer.Option()] = Tuner.bayesian,
+    tuner: Annotated[choices.Tuner, typer.Option()] = "bayesian",
     trials: Annotated[
         int | None, typer.Option(help="Default: 12; none for hyperband.", min=1)
     ] = None,
@@ -77,7 +77,7 @@ def tune(
             network=network or "pamunet",
             split=split,
             search=search,
-            tuner=tuner.value,
+            tuner=tuner,
             trials=trials,
             max_macs=max_macs,
             epochs=epochs,

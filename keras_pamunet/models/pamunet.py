@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from keras import layers
 
+from keras_pamunet.choices import Attention
 from keras_pamunet.layers import (
     AdditiveAttention,
     Conv2D,
@@ -29,7 +30,7 @@ from keras_pamunet.models.task import Task
 from keras_pamunet.ops.luong_attention import SCORE_ACTIVATIONS
 from keras_pamunet.regularizers import AttentionVariance
 
-ATTENTIONS = ("luong", "self", "cross", "additive", None)
+ATTENTIONS = tuple(None if x == "none" else x for x in get_args(Attention))
 # Default `score_activation` of the attentions that have query-key scores.
 DEFAULT_SCORES: dict[str | None, str] = {
     "luong": "sigmoid",

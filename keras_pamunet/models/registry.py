@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from keras_pamunet.models.segmenter import Segmenter
@@ -27,7 +28,10 @@ def find_network(name: str) -> type[Segmenter]:
 
 
 def check_arguments(
-    network: type[Segmenter], arguments: dict[str, Any], base: Segmenter | None = None
+    network: type[Segmenter],
+    arguments: dict[str, Any],
+    base: Segmenter | None = None,
+    beside: Iterable[str] = (),
 ) -> None:
     """Makes sure that a network takes arguments of these names and values.
 
@@ -37,6 +41,7 @@ def check_arguments(
         network: the class of the network.
         arguments: those given.
         base: a model of the class that has the others, in place of the defaults.
+        beside: names of other arguments, one of which may have been meant.
 
     Raises:
         ValueError: names the one that it does not take, and what it takes.
@@ -44,7 +49,7 @@ def check_arguments(
     taken = list(inspect.signature(network).parameters)
     for name in arguments:
         if name not in taken:
-            near = difflib.get_close_matches(name, taken, 1)
+            near = difflib.get_close_matches(name, [*taken, *beside], 1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ValueError(
                 f"Expected arguments of {network.__name__}: {', '.join(taken)}. "

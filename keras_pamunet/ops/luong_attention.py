@@ -4,20 +4,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from keras import ops
 
 from keras_pamunet.backend import fused, over_batch
+from keras_pamunet.choices import ScoreActivation
 
-SCORE_ACTIVATIONS = (
-    "sigmoid",
-    "softmax",
-    "double_sigmoid",
-    "sigmoid_log_n",
-    "first_order",
-)
+SCORE_ACTIVATIONS = get_args(ScoreActivation)
 # Scores of one block: 4 MB stay in a core's cache, a whole map of scores does not.
 BLOCK_SCORES = 2**20
 # A small map has at least 4 blocks: XLA unrolls a loop over a single one, which then

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import sys
 from collections.abc import Sequence
@@ -211,7 +212,13 @@ class Run:
             size = base.input_shape[1]
         if size is None:
             size = 64 if str(data) == "phantom" else 128
-        check_arguments(kind, {"input_shape": (size, size, 3), **arguments}, base)
+        if "input_shape" in arguments:
+            raise ValueError(
+                "Expected `size`, height and width of the images. Received: "
+                f"input_shape={arguments['input_shape']!r}"
+            )
+        shaped = {**arguments, "input_shape": (size, size, 3)}
+        check_arguments(kind, shaped, base, inspect.signature(train).parameters)
         arguments = _with_classes(arguments, base)
         labels = label_count(arguments["num_classes"], arguments["masks"])
         if window is not None:

@@ -1,6 +1,7 @@
 """What `predict` writes of images, and what `segment` finds in one."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -96,6 +97,9 @@ def test_files_and_numbers(folder, images, tmp_path, num_classes):
     options = {"probabilities": True, "min_area": 3, "progress": False}
     done = predict_images(model, images, tmp_path / "m", **options)
     assert len(done.written) == 12 and not done.kept
+    content = json.loads(json.dumps(done.to_json()))
+    assert content["written"] == [str(path) for path in done.written]
+    assert content["folder"] == str(tmp_path / "m") and content["rows"] == done.rows
     rows = read_rows(tmp_path / "m")
     assert len(rows) == len(done.rows)
     for path in done.written:

@@ -48,7 +48,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     assert result.to_json() == json.loads((whole / "metrics.json").read_text())
     content = (whole / "model.keras").read_bytes()
     assert result.subset == "test" and result.summary["n"] == 1
-    assert 0 <= result.summary["dice"] <= 1
+    assert 0 <= result.dice <= 1
     config = json.loads((whole / "config.json").read_text())
     assert (
         config["settings"]["recipe"]["epochs"] == 2
@@ -329,6 +329,10 @@ def test_misspelt_argument(tmp_path):
     """Before any data is read, and without a folder left behind."""
     with pytest.raises(ValueError, match="expnsion. Did you mean expansion"):
         training.train("nowhere", tmp_path / "run", expnsion=4)
+    with pytest.raises(ValueError, match="Received: epoch. Did you mean epochs"):
+        training.train("nowhere", epoch=3)
+    with pytest.raises(ValueError, match="Expected `size`.*input_shape="):
+        training.train("nowhere", input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match="arguments of MobileUNet: .*attention"):
         training.train("nowhere", network="mobile_unet", attention=None)
     with pytest.raises(ValueError, match="one of .*mobile_unet, .*'nosuch'"):
@@ -398,4 +402,4 @@ def test_training_learns(tmp_path):
     result = training.train(
         "phantom", tmp_path / "run", subset="train", progress=False, **arguments
     )
-    assert result.summary["dice"] > 0.7
+    assert result.dice > 0.7

@@ -1,0 +1,21 @@
+"""Names that arguments take. Needs no Keras, so that `--help` can show them."""
+
+from typing import Literal
+
+Network = Literal[
+    "att_unet",
+    "deeplab_v3_plus",
+    "fcn8",
+    "hrnet",
+    "mobile_encoder",
+    "mobile_unet",
+    "pamunet",
+    "res_unet",
+    "unet",
+]
+Recipe = Literal["default", "paper"]
+Tuner = Literal["bayesian", "random", "hyperband"]
+Attention = Literal["luong", "self", "cross", "additive", "none"]
+ScoreActivation = Literal[
+    "sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n", "first_order"
+]
