@@ -69,7 +69,9 @@ def pipeline(
     dataset = (
         dataset.map(to_sample) if augment is None else dataset.random_map(to_sample)
     )
-    dataset = dataset.batch(batch_size).slice(slice(first_batch, None))
+    # Grain cannot count the batches of 1 of what has no end, with a last, smaller one.
+    dataset = dataset.batch(batch_size, drop_remainder=repeat)
+    dataset = dataset.slice(slice(first_batch, None))
     return dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
     )

@@ -36,6 +36,12 @@ def test_pipeline_depends_on_the_seed_alone():
     assert (images[:7] != images[7:14]).any()
 
 
+def test_batches_of_one_without_end():
+    images, _ = stack(pipeline(Phantom(3, 16), 1, repeat=True), 7)
+    expected = [Phantom(3, 16)[index % 3][0] for index in range(7)]
+    np.testing.assert_array_equal(images, expected)
+
+
 def test_pipeline_of_classes():
     class Source:
         num_classes = 3

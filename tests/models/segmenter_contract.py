@@ -175,7 +175,9 @@ class SegmenterContract:
         promised = half.compute_output_spec(keras.KerasTensor(images.shape))
         assert keras.backend.standardize_dtype(masks.dtype) == promised.dtype
         assert promised.dtype == "float32" and promised.shape == tuple(masks.shape)
-        np.testing.assert_allclose(masks, run_once(model, images), atol=0.05)
+        # Weights of 8 bits, in networks of some fifty layers.
+        tolerance = 0.1 if dtype == "bfloat16" else 0.05
+        np.testing.assert_allclose(masks, run_once(model, images), atol=tolerance)
 
     def test_channels_are_last(self, model, images):
         """Also where Keras is set to have them first."""
