@@ -1,4 +1,5 @@
 import atexit
+import importlib
 import io
 import os
 import shutil
@@ -80,6 +81,7 @@ def kvasir_zip(tmp_path_factory):
 def tfds_dir(tmp_path_factory, kvasir_zip):
     """A folder where TFDS has prepared those seven as `kvasir_seg`."""
     tfds = pytest.importorskip("tensorflow_datasets")
+    importlib.import_module("keras_pamunet.data.kvasir_seg")  # Tells TFDS of it.
     root = tmp_path_factory.mktemp("tfds")
     tfds.builder(
         "kvasir_seg", data_dir=root, file_format="array_record"

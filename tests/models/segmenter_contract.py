@@ -275,7 +275,9 @@ class SegmenterContract:
     def test_onnx(self, rng, tmp_path, model):
         model = model.clone(input_shape=(None, None, 3))
         report = export(model, tmp_path / "model.onnx", progress=False)
-        assert report.largest_difference <= 1e-5 and report.changed_pixels == 0
+        # Weights at random make many a probability of nearly 0.5.
+        assert report.largest_difference <= 1e-5
+        assert report.changed_pixels <= 1e-4 * report.pixels
         images = rng.uniform(0, 255, (3, 33, 47, 3)).astype("float32")
         found = OnnxModel(tmp_path / "model.onnx").predict_on_batch(images)
         expected = np.asarray(run_once(model, images))
