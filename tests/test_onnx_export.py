@@ -182,6 +182,8 @@ def test_first_order_scores(rng, tmp_path):
         if layer.name.startswith("attention"):
             # Scores so large that the tangent is not the sigmoid.
             layer.query.kernel.assign(20 * layer.query.kernel)
+            for projection in (layer.query, layer.key, layer.value):
+                projection.bias.assign(rng.normal(size=projection.bias.shape))
     ours.save(tmp_path / "model.keras")
     path = tmp_path / "first.onnx"
     command = f"export {tmp_path / 'model.keras'} -o {path} --any-size --quiet"

@@ -199,7 +199,7 @@ def attention(rng, **arguments):
     return layer, skip, gate
 
 
-@pytest.mark.parametrize("key_stride", [1, 2])
+@pytest.mark.parametrize("key_stride", [1, 2, 3])
 @pytest.mark.parametrize(
     "score_activation", ["sigmoid", "softmax", "sigmoid_log_n", "first_order"]
 )
