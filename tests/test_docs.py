@@ -40,12 +40,17 @@ BLOCK = re.compile(
 )
 
 # What takes long is cut short, by these means alone.
-SHORT_PYTHON = {r"\bepochs=\d+": "epochs=1", r"\bmax_trials=\d+": "max_trials=1"}
+SHORT_PYTHON = {
+    r"\bepochs=\d+": "epochs=1",
+    r"\bmax_trials=\d+": "max_trials=1",
+    r"\bbatch_size=20": "batch_size=5",
+}
 SHORT_COMMANDS = {  # The last of an option given twice counts.
     "train": ["--epochs=1", "--size=32"],
     # Not of those that start from weights.
     "train anew": ["--epochs=1", "--size=32", "--expansion=1", "--attention=additive"],
     "tune": ["--epochs=1", "--size=32", "--trials=1"],
+    "cka": ["--batch-size=5"],
 }
 PHANTOMS = 10
 
@@ -65,6 +70,7 @@ NOT_RUN = {
 
 # Run folders that a page takes as given.
 RUNS = {
+    "docs/analysis.md": ["a", "b"],
     "docs/evaluate.md": ["mine", "a", "b"],
     "docs/network.md": ["kvasir-seg-default"],
     "docs/predict.md": ["mine", "liver"],
