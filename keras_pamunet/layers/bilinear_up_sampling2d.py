@@ -22,7 +22,7 @@ class BilinearUpSampling2D(keras.layers.Layer):
     Example:
 
     >>> layer = keras_pamunet.layers.BilinearUpSampling2D(4)
-    >>> layer(keras.ops.ones((1, 4, 5, 3))).shape
+    >>> keras.ops.shape(layer(keras.ops.ones((1, 4, 5, 3))))
     (1, 16, 20, 3)
     """
 

@@ -46,7 +46,8 @@ class AttUNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.AttUNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - Attention U-Net, arXiv 1804.03999, Fig. 1, eqs. 1-2 and Fig. 2, in two

@@ -59,7 +59,8 @@ class DeepLabV3Plus(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.DeepLabV3Plus(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - DeepLabv3+, arXiv 1802.02611, Fig. 2 and section 3.1 (separable convolutions

@@ -52,7 +52,8 @@ class FCN8(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.FCN8(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - FCN, arXiv 1411.4038, section 4.2 and Fig. 3; VGG16, arXiv 1409.1556, table 1.

@@ -42,7 +42,8 @@ class HRNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.HRNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - HRNetV2, arXiv 1908.07919, Figs. 2, 3 and 4b and section 3.

@@ -41,7 +41,8 @@ class MobileEncoder(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.MobileEncoder(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - The head is that of FCN-32s, arXiv 1411.4038, section 4.1 and Fig. 3; the

@@ -43,7 +43,8 @@ class ResUNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.ResUNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - Road Extraction by Deep Residual U-Net (Zhang et al.), arXiv 1711.10684,

@@ -47,7 +47,8 @@ class UNet(Segmenter):
     Example:
 
     >>> model = keras_pamunet.models.UNet(input_shape=(128, 128, 3))
-    >>> model.fit(images, masks, batch_size=8, epochs=10)
+    >>> model.output_shape
+    (None, 128, 128, 1)
 
     Reference:
         - U-Net, arXiv 1505.04597, Fig. 1, with the encoder of Deep Residual Learning,
