@@ -18,7 +18,7 @@ from keras_pamunet.inference.predictor import predict_flips, segment
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return PAMUNet((32, 32, 3), expansion=1, attention=None)
+    return PAMUNet((32, 32, 3), expansion=1)
 
 
 def test_evaluate(folder, tmp_path, model):
