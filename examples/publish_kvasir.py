@@ -187,7 +187,7 @@ def publish(
     metadata |= {"name": name, "version": list(changes)[-1], "changelog": changes}
     metadata["seeds"] = reached
     if others:
-        summary = evaluate(model, others)["summary"]
+        summary = evaluate(model, others).summary
         metadata["external"] = {"folder": external.resolve().name, **summary}
     card = card_of(metadata)
     halved = runs / f"{name}_half"

@@ -114,7 +114,7 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert "the 9 images of the folder `elsewhere set`" in card
     assert "source and on\nthose of `elsewhere set`." in card
     assert "not tried" not in card
-    found = evaluate(model, Folder(external))["images"]
+    found = evaluate(model, Folder(external)).images
     values = [[x[score] for x in found] for score in ("dice", "iou", "recall")]
     means = " | ".join(
         f"{np.mean(x):.4f} ({low:.4f} to {high:.4f})"
