@@ -175,8 +175,8 @@ def test_goes_on(folder, tmp_path, trained, monkeypatch, tuner):
     assert len(rows) == len(trained) == 4
     assert trained[2]["expansion"] == broken[0]
     # All the same asks for nothing, more trials go on.
-    assert search() == rows and len(trained) == 4
-    assert len(search(trials=5)) == len(trained) == 5
+    assert search().trials == rows and len(trained) == 4
+    assert len(search(trials=5).trials) == len(trained) == 5
     with pytest.raises(ValueError, match=r"other settings: search=\['expansion'\]"):
         search(search=("learning_rate",))
 
