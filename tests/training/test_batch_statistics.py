@@ -21,7 +21,7 @@ def model():
 
 
 def features(model, name, batches):
-    part = keras.Model(model.inputs, model.get_layer(name).output)
+    part = keras.Model(model.input, model.get_layer(name).output)
     return np.stack([run_once(part, images) for images in batches])
 
 
