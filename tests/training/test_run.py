@@ -66,7 +66,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
     # Batch normalisation knows the images as they are, not as they were augmented.
     model = load_model(whole)
     pairs = Resized(open_splits(folder)["train"], (32, 32))
-    stem = keras.Model(model.inputs, model.get_layer("stem").output)
+    stem = keras.Model(model.input, model.get_layer("stem").output)
     means = stem.predict_on_batch(np.stack([image for image, _ in pairs]))
     np.testing.assert_allclose(
         model.get_layer("stem_bn").moving_mean,
@@ -107,7 +107,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
 
     # The run is over: asked again, it answers from the folder.
     assert training.train(folder, whole, **SMALL) == result
-    older = {**result, "summary": {"dice": 0.5, "n": 1}}
+    older = {**result.to_json(), "summary": {"dice": 0.5, "n": 1}}
     for content in ({"summary": None}, older):
         (whole / "metrics.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match="scores of a run in .*metrics.json"):
