@@ -11,6 +11,8 @@ from keras_pamunet.models import Segmenter
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "constant")
 LOSSES = ("dice_bce", "cross_entropy", "dice")
+# Degrees by which patients may lie aslant.
+SLANT = 15.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,8 @@ class Recipe:
         loss: `"dice_bce"`, see `keras_pamunet.losses.DiceBCE`; `"cross_entropy"`,
             binary or of classes that exclude each other; or `"dice"`, of each image.
         augment: what is done to the pairs. Its `value_range` and `mirror_axes` follow
-            the network.
+            the network. For one without mirror axes, which knows how a patient lies,
+            nothing is turned, and rotated by 15 degrees at most.
         batch_statistics: whether batch normalisation gets the statistics of images
             that are not augmented in the end.
         flips: whether models are scored by the mean over their mirror images.
@@ -113,11 +116,15 @@ class Recipe:
 
     def augment_for(self, model: Segmenter) -> Augment:
         """The augmentation, in the range and along the axes of a network's images."""
-        return dataclasses.replace(
+        augment = dataclasses.replace(
             self.augment,
             value_range=model.input_range,
             mirror_axes=model.mirror_axes,
         )
+        if model.mirror_axes:
+            return augment
+        rotation = min(augment.rotation, SLANT)
+        return dataclasses.replace(augment, turn=False, rotation=rotation)
 
 
 RECIPES = {
