@@ -1,6 +1,7 @@
 """The command `predict`."""
 
 import glob
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,8 @@ from keras_pamunet.cli.options import (
 )
 from keras_pamunet.cli.screen import bold, print_table
 
-# The preset of the highest Dice.
-DEFAULT_MODEL = "pamunet_kvasir_seg_256"
+# The presets of the highest Dice.
+PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"
 # More images than this are summed up.
 MOST_ROWS = 20
 
@@ -31,11 +32,15 @@ def predict(
         ),
     ],
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--model", "-m", help=f"{MODEL_HELP} Or an .onnx file, without Keras."
+            "--model",
+            "-m",
+            help=f"{MODEL_HELP} Or an .onnx file, without Keras. "
+            f"[default: {PHOTOGRAPHS}, of volumes {VOLUMES}]",
+            show_default=False,
         ),
-    ] = DEFAULT_MODEL,
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +62,13 @@ def predict(
     class_masks: Annotated[
         bool, typer.Option("--class-masks", help="Write a mask for each class, too.")
     ] = False,
+    statistics: Annotated[
+        bool,
+        typer.Option(
+            "--statistics",
+            help="Write ml, surface, HU and lengths, too. Volumes only.",
+        ),
+    ] = False,
     threshold: Annotated[
         float,
         typer.Option(
@@ -70,10 +82,26 @@ def predict(
     min_volume: Annotated[
         float, typer.Option(help="Leave out smaller objects. ml; volumes only.", min=0)
     ] = 0,
+    largest: Annotated[
+        bool | None,
+        typer.Option(
+            "--largest/--no-largest",
+            help="Keep the largest object of each class alone. Volumes only. "
+            "[default: with the default model]",
+            show_default=False,
+        ),
+    ] = None,
     flips: Flips = True,
     batch_size: Annotated[
         int, typer.Option(help="Images or slices at once.", min=1)
     ] = 8,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Do a part of the inputs alone: 3/16 is the third of 16 parts. "
+            "Processes that share the work may write to one folder."
+        ),
+    ] = "1/1",
     device: Device = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write masks anew that are there.")
@@ -82,8 +110,9 @@ def predict(
 ) -> None:
     """Find objects in images or CT volumes: masks, pictures, numbers."""
     paths = _expand(inputs)
+    part = _part(shard)
     folder = output or _beside(paths)
-    is_onnx = model.endswith(".onnx")
+    is_onnx = model is not None and model.endswith(".onnx")
     if is_onnx and device not in (None, "cpu"):
         raise typer.BadParameter("ONNX models run on the CPU.", param_hint="--device")
 
@@ -93,7 +122,7 @@ def predict(
 
         # Before the model is loaded.
         is_volumes = any(map(is_nifti, find_files(paths, recursive).values()))
-        _check_options(is_volumes, min_area, min_volume)
+        _check_options(is_volumes, min_area, min_volume, largest, statistics)
         options = {
             "recursive": recursive,
             "probabilities": probabilities,
@@ -101,11 +130,12 @@ def predict(
             "threshold": threshold,
             "flips": flips,
             "batch_size": batch_size,
+            "shard": part,
             "overwrite": overwrite,
             "progress": not quiet,
         }
         with _on_device(None if is_onnx else device):
-            network = _open_model(model, quiet)
+            network = _open_model(model, is_volumes, quiet)
             if is_volumes:
                 from keras_pamunet.inference.volumes import predict_volumes
 
@@ -115,6 +145,8 @@ def predict(
                     folder,
                     preview=overlay,
                     min_volume=min_volume,
+                    statistics=statistics,
+                    largest=model is None if largest is None else largest,
                     **options,
                 )
             from keras_pamunet.inference.images import predict_images
@@ -156,11 +188,27 @@ def _beside(paths):
     return path.with_name(f"{stem}_predicted")
 
 
-def _check_options(is_volumes, min_area, min_volume):
+def _part(shard):
+    """The numbers in 3/16."""
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not found:
+        raise typer.BadParameter(
+            f"Expected a part such as 3/16. Received: {shard}", param_hint="--shard"
+        )
+    return int(found[1]), int(found[2])
+
+
+def _check_options(is_volumes, min_area, min_volume, largest, statistics):
     if is_volumes and min_area:
         raise ValueError("Expected --min-volume for volumes. Received: --min-area")
-    if not is_volumes and min_volume:
-        raise ValueError("Expected NIfTI volumes for --min-volume. Received: images")
+    of_volumes = {
+        "--min-volume": min_volume,
+        "--largest": largest,
+        "--statistics": statistics,
+    }
+    for option, given in of_volumes.items():
+        if not is_volumes and given:
+            raise ValueError(f"Expected NIfTI volumes for {option}. Received: images")
 
 
 def _on_device(name):
@@ -171,17 +219,19 @@ def _on_device(name):
     return on_device(name)
 
 
-def _open_model(model, quiet):
+def _open_model(model, is_volumes, quiet):
     """A model in Keras or, of an .onnx file, in ONNX Runtime."""
-    if model.endswith(".onnx"):
+    if model is not None and model.endswith(".onnx"):
         from keras_pamunet.inference.onnx_model import OnnxModel
 
         return OnnxModel(model)
     from keras_pamunet import hub
     from keras_pamunet.models import load_model
 
-    if model == DEFAULT_MODEL and not quiet:
-        typer.echo(f"Model: {model}, for {hub.presets()[model]['task']}")
+    if model is None:
+        model = VOLUMES if is_volumes else PHOTOGRAPHS
+        if not quiet:
+            typer.echo(f"Model: {model}, for {hub.presets()[model]['task']}")
     return load_model(model)
 
 
@@ -216,6 +266,13 @@ def _show(predicted):
             "input by the same model (--overwrite makes them anew)"
         )
     typer.echo(f"{len(predicted.written)} new mask(s) in {bold(predicted.folder)}")
-    for name in ("overlays", "previews", "probabilities", "classes", "results.csv"):
+    for name in (
+        "overlays",
+        "previews",
+        "probabilities",
+        "classes",
+        "results.csv",
+        "statistics.csv",
+    ):
         if (predicted.folder / name).exists():
             typer.echo(f"  {predicted.folder / name}")

@@ -47,6 +47,7 @@ def predict_images(
     min_area: int = 0,
     flips: bool = True,
     batch_size: int = 8,
+    shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     progress: bool = True,
 ) -> Predicted:
@@ -75,6 +76,9 @@ def predict_images(
         min_area: see `keras_pamunet.inference.segment`.
         flips: see `keras_pamunet.inference.segment`.
         batch_size: images predicted at once, if they are not larger than 512 x 512.
+        shard: `(3, 16)` for the third of 16 parts, so that several processes or
+            machines can share the work: each takes every sixteenth input. They may
+            write to one folder, and any of them may be run again.
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same image by the same model with the same
             settings, and else an error.
@@ -90,7 +94,7 @@ def predict_images(
             other origin is there.
     """
     check_threshold(model, threshold)
-    folder, masks = mask_paths(inputs, Path(output), recursive, (".png",))
+    folder, masks = mask_paths(inputs, Path(output), recursive, (".png",), shard)
     make_folder(folder)
     settings = {"flips": flips, "threshold": threshold, "min_area": min_area}
     predictions = Predictions(folder, model, settings)
@@ -161,6 +165,7 @@ def mask_paths(
     output: Path,
     recursive: bool,
     endings: tuple[str, ...],
+    shard: tuple[int, int],
 ) -> tuple[Path, dict[Path, Path]]:
     """The folder for the masks, and the input of each mask.
 
@@ -169,7 +174,17 @@ def mask_paths(
         output: the folder or, of a single input, the mask's own path.
         recursive: see `keras_pamunet.inference.inputs.find_files`.
         endings: of masks. Of several, a mask has the name of its input.
+        shard: number of a part, from 1, and of all parts.
+
+    Raises:
+        ValueError: if there is no such part, or two masks would be one file.
     """
+    number, count = shard
+    if not 1 <= number <= count:
+        raise ValueError(
+            "Expected a part from 1 up to the number of parts as `shard`. Received: "
+            f"{number}/{count}"
+        )
     files = find_files(inputs, recursive)
     if output.name.lower().endswith(endings) and not output.is_dir():
         if len(files) > 1:
@@ -196,7 +211,7 @@ def mask_paths(
                 f"{path.name} in {path.parent}, whose masks would be one file."
             )
         masks[mask] = path
-    return output, masks
+    return output, dict(list(masks.items())[number - 1 :: count])
 
 
 def _predict(model, items, count, batch_size, flips) -> Iterator[tuple[Any, Any]]:

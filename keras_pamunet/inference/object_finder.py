@@ -15,6 +15,7 @@ class ObjectFinder:
 
     Args:
         min_size: pixels or voxels. Smaller objects count as background.
+        largest: whether all but the largest object of each label do, too.
 
     Example:
 
@@ -25,13 +26,15 @@ class ObjectFinder:
     [(4, 0.75)]
     """
 
-    def __init__(self, min_size: float = 0):
+    def __init__(self, min_size: float = 0, largest: bool = False):
         self.min_size = min_size
+        self.largest = largest
         self._parts = []  # Of each slice a table with a row for each part.
         self._starts = [0]  # Number of the first part of each slice.
         self._links = [np.empty((0, 2), int)]
         self._last: tuple[np.ndarray, np.ndarray, int] | None = None
         self._groups: tuple[np.ndarray, np.ndarray] | None = None
+        self._listed: tuple[list[SegmentedObject], np.ndarray] | None = None
 
     def add(self, labels: np.ndarray, probabilities: np.ndarray) -> None:
         """Adds the next slice.
@@ -52,48 +55,76 @@ class ObjectFinder:
         z = np.full((len(table), 1), len(self._parts) + 1)
         self._parts.append(np.concatenate([table, z, sums[1:, np.newaxis]], 1))
         self._starts.append(first + len(table))
-        self._groups = None
+        self._groups = self._listed = None
 
     def objects(self) -> list[SegmentedObject]:
         """The objects found so far, the largest first."""
-        groups, sizes = self._grouped()
-        parts = np.concatenate(self._parts)
-        order = np.argsort(groups, kind="stable")
-        bounds = np.searchsorted(groups[order], range(len(sizes) + 1))
-        objects = []
-        for start, end in zip(bounds[:-1], bounds[1:]):
-            label, size, x, y, width, height, z, total = parts[order[start:end]].T
-            if size.sum() < self.min_size:
-                continue
-            left, top = int(x.min()), int(y.min())
-            objects.append(
-                SegmentedObject(
-                    label=int(label[0]),
-                    size=int(size.sum()),
-                    box=(
-                        left,
-                        top,
-                        int((x + width).max()) - left,
-                        int((y + height).max()) - top,
-                    ),
-                    slices=(int(z.min()), int(z.max())),
-                    mean_probability=float(total.sum() / size.sum()),
-                )
-            )
-        return sorted(objects, key=lambda x: (-x.size, x.slices, x.box))
+        return self._list()[0]
 
-    def clean(self, index: int, labels: np.ndarray) -> np.ndarray:
-        """A slice without the objects below `min_size`.
+    def numbers(self, index: int, labels: np.ndarray) -> np.ndarray:
+        """The object of each pixel of a slice.
 
         Args:
             index: number of the slice, in the order of `add`.
             labels: as they were added.
+
+        Returns:
+            Its number among `objects`, counted from 1; 0 for the background.
         """
-        groups, sizes = self._grouped()
-        numbers, _ = _parts_of(labels)
+        groups, _ = self._grouped()
+        parts, _ = _parts_of(labels)
         first, end = self._starts[index], self._starts[index + 1]
-        small = sizes[groups[first:end]] < self.min_size
-        return np.where(np.append(False, small)[numbers], 0, labels).astype("uint8")
+        return np.append(0, self._list()[1][groups[first:end]])[parts]
+
+    def clean(self, index: int, labels: np.ndarray) -> np.ndarray:
+        """A slice without the objects that count as background; see `numbers`."""
+        kept = self.numbers(index, labels) > 0
+        return np.where(kept, labels, 0).astype("uint8")
+
+    def _list(self) -> tuple[list[SegmentedObject], np.ndarray]:
+        """The objects that count, and of each group its number among them, or 0."""
+        if self._listed is not None:
+            return self._listed
+        groups, sizes = self._grouped()
+        kept = self._kept()
+        parts = np.concatenate(self._parts)
+        order = np.argsort(groups, kind="stable")
+        bounds = np.searchsorted(groups[order], range(len(sizes) + 1))
+        objects = []
+        for group in np.flatnonzero(kept):
+            own = order[bounds[group] : bounds[group + 1]]
+            label, size, x, y, width, height, z, total = parts[own].T
+            left, top = int(x.min()), int(y.min())
+            found = SegmentedObject(
+                label=int(label[0]),
+                size=int(size.sum()),
+                box=(
+                    left,
+                    top,
+                    int((x + width).max()) - left,
+                    int((y + height).max()) - top,
+                ),
+                slices=(int(z.min()), int(z.max())),
+                mean_probability=float(total.sum() / size.sum()),
+            )
+            objects.append((group, found))
+        listed = sorted(objects, key=lambda x: (-x[1].size, x[1].slices, x[1].box))
+        numbers = np.zeros(len(sizes), int)
+        numbers[[group for group, _ in listed]] = range(1, len(listed) + 1)
+        self._listed = [x for _, x in listed], numbers
+        return self._listed
+
+    def _kept(self) -> np.ndarray:
+        """Of each object, whether it counts."""
+        groups, sizes = self._grouped()
+        kept = sizes >= self.min_size
+        if self.largest:
+            labels = np.zeros(len(sizes))
+            labels[groups] = np.concatenate(self._parts)[:, 0]
+            for label in np.unique(labels):
+                own = np.where(labels == label, sizes, -1)
+                kept &= (labels != label) | (np.arange(len(sizes)) == own.argmax())
+        return kept
 
     def _grouped(self) -> tuple[np.ndarray, np.ndarray]:
         """The object of each part, and the size of each object."""

@@ -21,7 +21,13 @@ from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import check_hu, takes_hu
 from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import contact_sheet
-from keras_pamunet.files import make_folder, unwritable, written_aside
+from keras_pamunet.files import (
+    make_folder,
+    read_json_object,
+    unwritable,
+    write_json,
+    written_aside,
+)
 from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.inference.predicted import Predicted
@@ -35,10 +41,11 @@ from keras_pamunet.inference.predictor import (
 )
 from keras_pamunet.inference.results import to_record
 from keras_pamunet.inference.segmented_object import SegmentedObject
+from keras_pamunet.inference.statistics import measure, write_statistics
 from keras_pamunet.progress import track
 from keras_pamunet.targets import flat, is_class, of_objects, to_layers
 
-PREVIEWS = "previews"
+PREVIEWS, STATISTICS = "previews", "statistics"
 PREVIEW_SLICES = 8
 
 
@@ -97,10 +104,13 @@ def predict_volumes(
     preview: bool = True,
     probabilities: bool = False,
     class_masks: bool = False,
+    statistics: bool = False,
     threshold: float = 0.5,
     min_volume: float = 0.0,
+    largest: bool = False,
     flips: bool = True,
     batch_size: int = 8,
+    shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
     progress: bool = True,
 ) -> Predicted:
@@ -125,10 +135,15 @@ def predict_volumes(
             probability that it belongs to an object, as 16 bits with a scaling.
         class_masks: whether to write `classes/<class>/<name>`, too: a mask of 0 and 1
             for each class. Of overlapping classes it alone tells all.
+        statistics: whether to write `statistics/<name>.json`, too, what
+            `keras_pamunet.inference.statistics.measure` returns, and
+            `statistics.csv`, a row for each class of each volume.
         threshold: see `keras_pamunet.inference.segment`.
         min_volume: ml. Smaller objects are left out.
+        largest: whether of each class all but the largest object is left out.
         flips: see `keras_pamunet.inference.segment`.
         batch_size: slices predicted at once.
+        shard: see `keras_pamunet.inference.images.predict_images`.
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same volume by the same model with the same
             settings, and else an error.
@@ -145,11 +160,12 @@ def predict_volumes(
     """
     _check_takes_ct(model)
     check_threshold(model, threshold)
-    folder, masks = mask_paths(inputs, Path(output), recursive, (".nii", ".nii.gz"))
+    endings = (".nii", ".nii.gz")
+    folder, masks = mask_paths(inputs, Path(output), recursive, endings, shard)
     make_folder(folder)
-    settings = {"flips": flips, "threshold": threshold}
-    predictions = Predictions(folder, model, {**settings, "min_volume": min_volume})
-    previews, maps, classes = {}, {}, {}
+    settings = {"flips": flips, "threshold": threshold, "min_volume": min_volume}
+    predictions = Predictions(folder, model, {**settings, "largest": largest})
+    previews, maps, classes, records = {}, {}, {}, {}
     for mask in masks:
         name = mask.relative_to(folder)
         if preview:
@@ -160,8 +176,11 @@ def predict_volumes(
             maps[mask] = folder / PROBABILITIES / name
         if class_masks:
             classes[mask] = [folder / CLASSES / x / name for x in model.class_names]
+        if statistics:
+            stem = nifti_stem(name)
+            records[mask] = folder / STATISTICS / name.with_name(f"{stem}.json")
     extras = {
-        mask: [kind[mask] for kind in (previews, maps) if mask in kind]
+        mask: [kind[mask] for kind in (previews, maps, records) if mask in kind]
         + classes.get(mask, [])
         for mask in masks
     }
@@ -182,6 +201,7 @@ def predict_volumes(
                     progress,
                     threshold=threshold,
                     min_size=min_volume / voxel_ml,
+                    largest=largest,
                     with_probabilities=probabilities,
                 )
             # What a file can cause. Whatever else goes wrong would so for the others.
@@ -200,6 +220,11 @@ def predict_volumes(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 own = model.class_names[label - 1 : label]
                 _write(volume.to_nifti(found.of_class(label), own), path)
+            if statistics:
+                records[mask].parent.mkdir(parents=True, exist_ok=True)
+                measured = measure(volume, found.layers, model.class_names)
+                place = mask.relative_to(folder).as_posix()
+                write_json(records[mask], {"mask": place, **measured})
             mask.parent.mkdir(parents=True, exist_ok=True)
             _write(volume.to_nifti(found.labels, model.class_names), mask)
             results[mask] = to_record(
@@ -207,6 +232,9 @@ def predict_volumes(
             )
     finally:
         predictions.add(results)
+    if statistics:
+        paths = sorted((folder / STATISTICS).rglob("*.json"))
+        write_statistics(folder, map(read_json_object, paths))
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
@@ -278,6 +306,7 @@ def _predict(
     progress,
     threshold=0.5,
     min_size=0.0,
+    largest=False,
     with_probabilities=False,
 ):
     rows_columns = volume.shape[1::-1]
@@ -293,7 +322,7 @@ def _predict(
     if with_probabilities:
         maps, mapping = _mapped(volume.shape[::-1], "uint16")
         mappings += (mapping,)
-    finders, done = [ObjectFinder(min_size) for _ in layers], 0
+    finders, done = [ObjectFinder(min_size, largest) for _ in layers], 0
     for start in track(
         range(0, len(volume), batch_size),
         escape(_printable(Path(volume.name).name)),
@@ -321,7 +350,7 @@ def _predict(
         done = start + batch_size
         for mapping in mappings:
             let_go(mapping)
-    if min_size > 0:
+    if min_size > 0 or largest:
         for layer, finder in zip(layers, finders):
             for z in range(len(volume)):
                 layer[z] = finder.clean(z, layer[z])

@@ -201,6 +201,27 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.parametrize("count", [1, 3, 99])
+def test_parts_make_the_whole(images, tmp_path, count):
+    """Also if one of them is done twice. Of more parts than images some do nothing."""
+    model = Brightness()
+    predict_images(model, images, tmp_path / "whole", progress=False)
+    done = [
+        predict_images(
+            model, images, tmp_path / "parts", shard=(number, count), progress=False
+        )
+        for number in [*range(1, count + 1), 1]
+    ]
+    written = [path.name for part in done for path in part.written]
+    assert len(written) == len(set(written)) == 12
+    assert max(len(part.written) for part in done) == -(-12 // count)
+    assert not done[-1].written and len(done[-1].kept) == len(done[0].written)
+    tables = [(tmp_path / x / "results.csv").read_text() for x in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    with pytest.raises(ValueError, match=f"Received: 0/{count}"):
+        predict_images(model, images, tmp_path / "x", shard=(0, count))
+
+
 def test_command_line(images, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_pamunet.models.load_model", lambda name: Brightness())
     monkeypatch.chdir(tmp_path)

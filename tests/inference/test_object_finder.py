@@ -61,6 +61,28 @@ def test_small_objects(rng):
     np.testing.assert_array_equal(cleaned, labels * large)
 
 
+def test_largest_objects(rng):
+    """Of each label one, if it is not too small."""
+    labels = rng.integers(1, 4, (6, 20, 20), "uint8")
+    labels[rng.random(labels.shape) > 0.5] = 0
+    labels[labels == 3] = 0
+    labels[0, 0, 0] = 3
+    probabilities = rng.random(labels.shape)
+    finder = ObjectFinder(min_size=2, largest=True)
+    rows = expected_objects(labels, probabilities)
+    first = [next(row for row in rows if row[0] == label) for label in (1, 2)]
+    kept = found(finder, labels, probabilities)
+    assert sorted(row[0] for row in kept) == [1, 2]
+    assert sorted(row[1] for row in kept) == sorted(row[1] for row in first)
+    cleaned = np.stack([finder.clean(z, part) for z, part in enumerate(labels)])
+    expected = np.zeros_like(labels)
+    for label in (1, 2):
+        numbers, _ = ndimage.label(labels == label, TOUCHING)
+        sizes = np.bincount(numbers.ravel())[1:]
+        expected[numbers == 1 + sizes.argmax()] = label
+    np.testing.assert_array_equal(cleaned, expected)
+
+
 def test_nothing():
     finder = ObjectFinder()
     for _ in range(3):

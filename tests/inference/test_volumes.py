@@ -157,6 +157,28 @@ class Overlapping(Brightness):
         return np.concatenate([grey, grey - 0.2], axis=-1)
 
 
+def test_largest_and_statistics(tmp_path, scans, model):
+    """Numbers are those of the mask that is written, also of one that is kept."""
+    scans = [scans / "a.nii", scans / "c.nii.gz"]
+    options = {"largest": True, "statistics": True}
+    _, kept = predict_volumes(model, scans[:1], tmp_path / "out", **options)
+    assert not kept
+    _, kept = predict_volumes(model, scans, tmp_path / "out", **options)
+    assert [path.name for path in kept] == ["a.nii"]
+    with (tmp_path / "out/statistics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["mask"] for row in rows] == ["a.nii", "c.nii.gz"]
+    voxel_ml = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    mask = np.asarray(nibabel.load(tmp_path / "out/a.nii").dataobj)
+    for row in rows:
+        assert row["class"] == "object" and row["objects"] == "1"
+        assert float(row["volume_ml"]) == pytest.approx(mask.sum() * voxel_ml, abs=1e-4)
+    whole = np.asarray(predict_volume(model, scans[0]).dataobj)
+    assert 0 < mask.sum() < whole.sum() and (mask <= whole).all()
+    with pytest.raises(ValueError, match="these settings"):
+        predict_volumes(model, scans, tmp_path / "out")
+
+
 def test_overlapping_classes(tmp_path, hu):
     """A tumour that is left out leaves its liver behind."""
     nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
