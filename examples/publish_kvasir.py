@@ -274,6 +274,7 @@ def on_phantom(model: PAMUNet) -> dict:
     The mean of its probabilities, and eight of them from low to high.
     """
     image, _ = Resized(Phantom(1), model.input_shape[1:3])[0]
+    image = image[..., : model.input_shape[-1]]
     found = np.asarray(model.predict_on_batch(image[np.newaxis]))[0, ..., 0]
     order = found.argsort(axis=None)
     levels = np.linspace(found.min(), found.max(), 10)[1:-1]
