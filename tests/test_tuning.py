@@ -315,7 +315,7 @@ def test_imports_no_other_back_end():
 def test_direction_of_the_objective(tmp_path, rng, several):
     """By the name alone KerasTuner looks for the lowest Dice, without a word."""
     hypermodel = tuning.SegmenterHyperModel(
-        search=("expansion",), input_shape=(32, 32, 3), attention=None
+        "res_unet", ("learning_rate",), input_shape=(32, 32, 3), filters=4
     )
     images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
     pairs = images, images[..., :1] > 127

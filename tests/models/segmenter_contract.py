@@ -12,7 +12,7 @@ import pytest
 from keras_pamunet import OnnxModel, export
 from keras_pamunet.analysis.complexity import count
 from keras_pamunet.backend import run_once
-from keras_pamunet.models import Segmenter, find_network
+from keras_pamunet.models import PAMUNet, Segmenter, find_network
 from keras_pamunet.models.task import checks_only
 from tests.helpers import once
 
@@ -103,6 +103,15 @@ class SegmenterContract:
     def images(self, rng):
         return draw(rng, 32, 32)
 
+    @pytest.fixture
+    def thorough(self):
+        """For what depends on layers that PAM-UNet has, too.
+
+        Under JAX each network that is made compiles for seconds.
+        """
+        if not TENSORFLOW and self.network is not PAMUNet:
+            pytest.skip("PAM-UNet stands for all networks, as TensorFlow does here")
+
     @pytest.fixture(scope="class")
     @classmethod
     def frozen(cls, model):
@@ -147,6 +156,7 @@ class SegmenterContract:
         padded = np.asarray(run_once(free, np.pad(images, beyond, "reflect")))
         np.testing.assert_allclose(masks, padded[:, : size[0], : size[1]], atol=1e-5)
 
+    @pytest.mark.usefixtures("thorough")
     @pytest.mark.parametrize(
         ("channels", "num_classes", "masks"),
         [(1, 3, "exclusive"), (3, 1, "exclusive"), (4, 2, "overlapping")],
@@ -164,6 +174,7 @@ class SegmenterContract:
         ids = {str(metric.target_class_ids) for metric in model.own_metrics()}
         assert (ids == {"[1, 2]"}) == one
 
+    @pytest.mark.usefixtures("thorough")
     @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
     def test_half_precision(self, model, images, dtype):
         half = model.clone(dtype=dtype)
@@ -179,6 +190,7 @@ class SegmenterContract:
         tolerance = 0.1 if dtype == "bfloat16" else 0.05
         np.testing.assert_allclose(masks, run_once(model, images), atol=tolerance)
 
+    @pytest.mark.usefixtures("thorough")
     def test_channels_are_last(self, model, images):
         """Also where Keras is set to have them first."""
         expected = np.asarray(run_once(model, images))

@@ -18,7 +18,7 @@ from keras_pamunet.data import Augment, Folder, Resized, open_splits
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.predictor import segment
-from keras_pamunet.models import load_model
+from keras_pamunet.models import ResUNet, load_model
 from keras_pamunet.training import RECIPES
 from keras_pamunet.training.stop_at_nan import StopAtNaN
 from tests.helpers import EAGER, PAPER, SMALL, once, write_lits
@@ -66,10 +66,10 @@ def test_run_folder_and_going_on(folder, tmp_path):
     # Batch normalisation knows the images as they are, not as they were augmented.
     model = load_model(whole)
     pairs = Resized(open_splits(folder)["train"], (32, 32))
-    stem = keras.Model(model.input, model.get_layer("stem").output)
-    means = stem.predict_on_batch(np.stack([image for image, _ in pairs]))
+    first = keras.Model(model.input, model.get_layer("encoder_0_0").output)
+    means = first.predict_on_batch(np.stack([image for image, _ in pairs]))
     np.testing.assert_allclose(
-        model.get_layer("stem_bn").moving_mean,
+        model.get_layer("encoder_0_1_bn").moving_mean,
         means.mean(axis=(0, 1, 2)),
         rtol=1e-3,
         atol=1e-5,
@@ -86,7 +86,7 @@ def test_run_folder_and_going_on(folder, tmp_path):
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         if step == 3:  # Beyond the first epoch.
-            assert load_model(broken).attention == "luong"  # Usable as it is.
+            assert load_model(broken).filters == 4  # Usable as it is.
             # Scores beside a state are those of a run stopped before it tidied up.
             (broken / "metrics.json").write_text("{}")
             config = broken / "config.json"
@@ -164,7 +164,7 @@ def test_weights_to_start_from(folder, tmp_path):
 
 def test_more_epochs(folder, tmp_path):
     """A run of a constant rate that goes on is one that was longer from the start."""
-    arguments = {**SMALL, "recipe": PAPER, "attention": None, "epochs": 1}
+    arguments = {**SMALL, "recipe": PAPER, "epochs": 1}
     more = {**arguments, "epochs": 2}
     training.train(folder, tmp_path / "a", **arguments)
     result = training.train(folder, tmp_path / "a", **more)
@@ -191,7 +191,7 @@ def test_what_is_said(folder, tmp_path, capsys):
     callback = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: seen.append(logs["val_dice"])
     )
-    arguments = {**SMALL, "progress": True, "attention": None, "epochs": 2}
+    arguments = {**SMALL, "progress": True, "epochs": 2}
     training.train(folder, tmp_path / "run", callbacks=[callback], **arguments)
     said = " ".join(capsys.readouterr().out.split())
     assert "pairs 10 to train, 1 to validate, 1 of test to score at the end" in said
@@ -219,14 +219,14 @@ def test_deep_images_need_a_range(folder, tmp_path):
 def test_window(tmp_path):
     """It is the network's range of values, from training to masks in files."""
     write_lits(tmp_path / "ct", cases=("0", "10", "11"))
-    arguments = {**SMALL, "epochs": 1, "attention": None, "window": "lung"}
+    arguments = {**SMALL, "epochs": 1, "window": "lung"}
     del arguments["input_range"]
     training.train(tmp_path / "ct", tmp_path / "run", **arguments)
     model = load_model(tmp_path / "run")
     assert model.input_range == (-1350, 150) and model.mirror_axes == ()
     assert model.class_names == ("liver",)
     # A model of photographs becomes one of CT.
-    photographs = PAMUNet((32, 32, 1), 1, 1, None)
+    photographs = ResUNet((32, 32, 1), filters=4)
     photographs.save(tmp_path / "photos.keras")
     more = {"weights": tmp_path / "photos.keras", "epochs": 1, "progress": False}
     training.train(tmp_path / "ct", tmp_path / "tuned", recipe=PAPER, **more)
@@ -253,7 +253,7 @@ def test_overlapping_classes(folder, tmp_path):
         liver = np.asarray(Image.open(path)) // 255
         liver[:, : liver.shape[1] // 2] *= 2
         Image.fromarray(liver).save(path)
-    arguments = {**SMALL, "epochs": 1, "attention": None, "num_classes": 2}
+    arguments = {**SMALL, "epochs": 1, "num_classes": 2}
     arguments |= {"masks": "overlapping", "class_names": ["liver", "tumour"]}
     result = training.train(folder, tmp_path / "run", subset="train", **arguments)
     model = load_model(tmp_path / "run")
@@ -282,7 +282,7 @@ def test_overlapping_classes(folder, tmp_path):
 @once
 def test_classes_of_the_weights(folder, tmp_path):
     """They are those of the model it starts from, unless others are given."""
-    base = PAMUNet((32, 32, 3), 3, 1, None, class_names=("liver", "tumour"))
+    base = ResUNet((32, 32, 3), 3, 4, class_names=("liver", "tumour"))
     base.save(tmp_path / "base.keras")
     for path in (folder / "masks").iterdir():
         Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
@@ -298,7 +298,7 @@ def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
         rates.append(self.optimizer.get_config()["learning_rate"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PAMUNet, "fit", fit)
+    monkeypatch.setattr(ResUNet, "fit", fit)
     rates = []
     with pytest.raises(KeyboardInterrupt):
         training.train(
@@ -378,7 +378,7 @@ def test_invalid_argument_beside_weights(tmp_path):
 @once
 def test_changed_recipe(folder, tmp_path):
     """A run does not go on with another recipe in silence."""
-    arguments = {**SMALL, "epochs": 1, "attention": None}
+    arguments = {**SMALL, "epochs": 1}
     training.train(folder, tmp_path / "run", **arguments)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["recipe"]["augment"]["rotation"] == 180
@@ -398,7 +398,7 @@ def test_training_learns(tmp_path):
         ema_momentum=0.7,
         augment=Augment(turn=False, rotation=0, zoom=(1, 1), shift=0),
     )
-    arguments = {"recipe": recipe, "size": 32, "expansion": 1, "attention": None}
+    arguments = {"recipe": recipe, "size": 32, "network": "res_unet", "filters": 4}
     result = training.train(
         "phantom", tmp_path / "run", subset="train", progress=False, **arguments
     )
