@@ -160,7 +160,7 @@ class Overlapping(Brightness):
 def test_largest_and_statistics(tmp_path, scans, model):
     """Numbers are those of the mask that is written, also of one that is kept."""
     scans = [scans / "a.nii", scans / "c.nii.gz"]
-    options = {"largest": True, "statistics": True}
+    options = {"largest": True, "statistics": True, "threshold": 0.65}
     _, kept = predict_volumes(model, scans[:1], tmp_path / "out", **options)
     assert not kept
     _, kept = predict_volumes(model, scans, tmp_path / "out", **options)
@@ -173,8 +173,10 @@ def test_largest_and_statistics(tmp_path, scans, model):
     for row in rows:
         assert row["class"] == "object" and row["objects"] == "1"
         assert float(row["volume_ml"]) == pytest.approx(mask.sum() * voxel_ml, abs=1e-4)
-    whole = np.asarray(predict_volume(model, scans[0]).dataobj)
+    predict_volumes(model, scans[0], tmp_path / "all", threshold=0.65)
+    whole = np.asarray(nibabel.load(tmp_path / "all/a.nii").dataobj)
     assert 0 < mask.sum() < whole.sum() and (mask <= whole).all()
+    assert len(read_rows(tmp_path / "all")) > 2
     with pytest.raises(ValueError, match="these settings"):
         predict_volumes(model, scans, tmp_path / "out")
 
