@@ -9,13 +9,14 @@ has compiled.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from sides import processor
 
 ROOT = Path(__file__).parents[1]
 PRESET = "pamunet_kvasir_seg_256"
@@ -96,7 +97,7 @@ def main():
                 remove = ["git", "worktree", "remove", "--force", str(base)]
                 subprocess.run(remove, check=True, cwd=ROOT)
     result = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()}",
+        "machine": f"{os.cpu_count()} x {processor()}",
         "photos": len(list(arguments.photos.iterdir())),
         "repeats": arguments.repeats,
         "base": arguments.base,

@@ -62,7 +62,7 @@ def main(
     lists = comparisons(arguments.short)
     for sides in track(lists, name, console=Console(stderr=True)):
         rows += _compare(sides, arguments.repeats)
-    result = {"machine": f"{os.cpu_count()} x {_processor()}", "rows": rows}
+    result = {"machine": f"{os.cpu_count()} x {processor()}", "rows": rows}
     RESULTS.mkdir(exist_ok=True)
     suffix = "-short" if arguments.short else ""
     path = RESULTS / f"{name}{suffix}.json"
@@ -184,7 +184,7 @@ def _ask(process, question):
     return json.loads(answer)
 
 
-def _processor():
+def processor():
     """Its name, and the widest vectors it knows: those decide more than the name."""
     facts = dict(
         re.findall(
