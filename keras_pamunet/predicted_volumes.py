@@ -15,8 +15,8 @@ class PredictedVolumes(PredictedMasks):
     Args:
         root: folder of the masks, `<case>.nii` or `<case>.nii.gz`, such as
             `keras_pamunet.inference.volumes` writes. Each lies on its image, in
-            whatever order of the axes. Labels are 0 (background), 1 (liver) and 2
-            (tumour); with one class both are one.
+            whatever order of the axes. The labels are those of the source; with one
+            class all are one.
         source: the volumes with their true labels.
         others: whether there may be masks of other cases, too.
 
@@ -47,7 +47,7 @@ class PredictedVolumes(PredictedMasks):
                 has other labels.
         """
         case, _, z = name.rpartition("/")
-        labels = read_labels(self._recent(case), int(z))
+        labels = read_labels(self._recent(case), int(z), self._source.label_names)
         return (labels > 0).astype("uint8") if self.num_classes == 1 else labels
 
     def _find(self, root: Path) -> dict[str, Path]:

@@ -43,4 +43,4 @@ def is_volumes(data: str | Path) -> bool:
     """Whether this is a folder of CT volumes, as `open_source` takes it."""
     if str(data) == PHANTOM or str(data).startswith(TFDS):
         return False
-    return not Path(data, "images").exists() and holds_volumes(data)
+    return holds_volumes(data)

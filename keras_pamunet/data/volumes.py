@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_pamunet.data.dataset_json import read_label_names
 from keras_pamunet.data.nifti import (
     UnfitVolume,
     corners_apart,
@@ -20,14 +21,21 @@ from keras_pamunet.data.windows import check_hu, to_int16
 # Distance in mm by which the corners of an image and its labels may lie apart: what
 # the rounding of a quaternion in the header may do, and far below a voxel.
 TOLERANCE = 0.1
+# Labels 1 and 2 of LiTS.
+LIVER = ("liver", "tumour")
+# Folders of images and labels with names of their own, those of the Decathlon and of
+# nnU-Net first.
+LAYOUTS = (("imagesTr", "labelsTr"), ("images", "masks"))
 
 
 class Volumes(Pairs):
-    """The axial slices of CT volumes with liver labels, as pairs.
+    """The axial slices of CT volumes with labels, as pairs.
 
     Reads LiTS (`volume-N.nii[.gz]` and `segmentation-N.nii[.gz]`, in one folder or in
-    folders below it) and Task03_Liver of the Medical Segmentation Decathlon (files of
-    the same name in `imagesTr` and `labelsTr`).
+    folders below it), sets of the Medical Segmentation Decathlon and of nnU-Net (files
+    of the same name in `imagesTr` and `labelsTr`, those of nnU-Net's images with
+    `_0000` at their end), and NIfTI files of the same name in `images` and `masks`.
+    `dataset.json` names the labels; without it they are 1 (liver) and 2 (tumour).
 
     Opening reads the headers. The two volumes read last stay open, decompressed on
     the disk, so going through the slices in order reads each file once. In random
@@ -36,10 +44,12 @@ class Volumes(Pairs):
 
     Args:
         root: folder of the data set.
-        num_classes: 1 for masks of the liver with its tumours, 3 for the labels 0
-            (background), 1 (liver) and 2 (tumour).
+        num_classes: 1 for masks of all labels together, such as the liver with its
+            tumours; or the number of all labels, the background's 0 counted, such as 3
+            for background, liver and tumour.
 
     Attributes:
+        label_names: of the labels 1, 2, ... in the files.
         names: a name a slice, as `volume-3/0042`, counted from the feet up.
         groups: the volume of each name, as `volume-3`, to divide the names by.
 
@@ -64,10 +74,17 @@ class Volumes(Pairs):
     in_hu = True
 
     def __init__(self, root: str | Path, num_classes: int = 1):
-        if num_classes not in (1, 3):
-            raise ValueError(f"Expected num_classes 1 or 3. Received: {num_classes}")
+        self.label_names = read_label_names(Path(root)) or LIVER
+        count = len(self.label_names) + 1
+        if num_classes not in (1, count):
+            raise ValueError(
+                f"Expected num_classes 1 or {count}, for the labels "
+                f"{', '.join(self.label_names)}. Received: {num_classes}"
+            )
         self.num_classes = num_classes
-        self.class_names = ("liver",) if num_classes == 1 else ("liver", "tumour")
+        self.class_names = (
+            self.label_names if num_classes > 1 else (_common_name(self.label_names),)
+        )
         self._files = case_files(Path(root))
         self._lock = threading.Lock()
         self._in_hu = set()
@@ -97,7 +114,7 @@ class Volumes(Pairs):
 
         Raises:
             ValueError: if a file is damaged, the image is not in HU, or the slice has
-                NaN or infinite voxels or labels other than 0, 1 and 2.
+                NaN or infinite voxels or other labels than those with a name.
         """
         case, _, z = self.names[index].rpartition("/")
         with self._lock:
@@ -105,21 +122,30 @@ class Volumes(Pairs):
             if case not in self._in_hu:
                 check_hu(image)
                 self._in_hu.add(case)
-        mask = read_labels(labels, int(z))
+        mask = read_labels(labels, int(z), self.label_names)
         if self.num_classes == 1:
             mask = (mask > 0).astype("uint8")
         return to_int16(image.slice(int(z)))[..., np.newaxis], mask
 
 
+def _common_name(names):
+    """What all labels together are called."""
+    if len(names) == 1 or names[0] == LIVER[0]:
+        return names[0]
+    return "object"
+
+
 def holds_volumes(root: str | Path) -> bool:
-    """Whether a folder is laid out as LiTS or MSD's Task03_Liver are."""
+    """Whether a folder is laid out as `Volumes` takes it."""
     root = Path(root)
     volumes = (*root.glob("volume-*"), *root.glob("*/volume-*"))
+    if (root / "images").exists():
+        volumes = tuple(root.glob("images/*"))
     return (root / "imagesTr").exists() or any(map(is_nifti, volumes))
 
 
 def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
-    """Image and labels of each case in a folder of LiTS or of MSD's Task03_Liver.
+    """Image and labels of each case in a folder, see `Volumes`.
 
     Args:
         root: `pathlib.Path`, or an `epath.Path` of TFDS.
@@ -129,9 +155,13 @@ def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
             missing.
         ValueError: if two files have the same name.
     """
-    if (root / "imagesTr").is_dir():
-        images = nifti_files([root / "imagesTr"], "")
-        labels = nifti_files([root / "labelsTr"], "")
+    layout = next((x for x in LAYOUTS if (root / x[0]).is_dir()), None)
+    if layout:
+        images, labels = (nifti_files([root / name]) for name in layout)
+        images = {
+            case if (case := name.removesuffix("_0000")) in labels else name: path
+            for name, path in images.items()
+        }
     else:
         folders = [root, *(path for path in sorted(root.glob("*")) if path.is_dir())]
         images = nifti_files(folders, "volume-")
@@ -143,7 +173,7 @@ def case_files(root: Any) -> dict[str, tuple[Any, Any]]:
     if not images:
         raise FileNotFoundError(
             "Expected volume-0.nii or volume-0.nii.gz and so on, or imagesTr and "
-            f"labelsTr, in {root}. Found none."
+            f"labelsTr, or images and masks, in {root}. Found none."
         )
     alone = sorted(images.keys() ^ labels.keys())
     if alone:
@@ -190,17 +220,24 @@ def warn_of_affines(wrong: list[str]) -> None:
         )
 
 
-def read_labels(labels: Volume, z: int) -> np.ndarray:
-    """The labels of slice `z`, `(rows, columns)` uint8 of 0, 1 and 2.
+def read_labels(labels: Volume, z: int, names: tuple[str, ...] = LIVER) -> np.ndarray:
+    """The labels of slice `z`, `(rows, columns)` uint8.
+
+    Args:
+        labels: the volume.
+        z: number of the slice.
+        names: of the labels 1, 2, ...
 
     Raises:
         ValueError: if there are others.
     """
     values = labels.slice(z)
-    if not np.isin(values, (0, 1, 2)).all():
-        others = np.setdiff1d(values, (0, 1, 2))
+    known = range(len(names) + 1)
+    if not np.isin(values, known).all():
+        others = np.setdiff1d(values, known)
+        expected = [f"{label} ({name})" for label, name in enumerate(names, 1)]
         raise UnfitVolume(
-            "Expected labels 0 (background), 1 (liver) and 2 (tumour). Received: "
+            f"Expected labels 0 (background), {', '.join(expected)}. Received: "
             f"{', '.join(map(str, others[:5]))} in slice {z} of {labels.name}"
         )
     return values.astype("uint8")

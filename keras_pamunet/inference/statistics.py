@@ -58,8 +58,7 @@ def measure(
     return {
         "spacing": [round(float(x), 6) for x in volume.spacing],
         "classes": [
-            {"class": name}
-            | _measure_class(volume, partial(_mask_of, layers, label))
+            {"class": name} | _measure_class(volume, partial(_mask_of, layers, label))
             for label, name in enumerate(class_names, 1)
         ],
     }

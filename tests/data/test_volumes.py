@@ -1,3 +1,4 @@
+import json
 import tempfile
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -5,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_pamunet.data import (
+    Folder,
     Resized,
     Volume,
     Volumes,
@@ -107,6 +110,82 @@ def test_decathlon(tmp_path, arrays):
     np.testing.assert_array_equal(pairs[1][1], arrays["volume-0"][1][:, :, 1].T)
 
 
+DECATHLON = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "spleen"}}
+NNUNET = {
+    "channel_names": {"0": "CT"},
+    "labels": {"background": 0, "kidney": 2, "spleen": 1, "cyst": 3},
+}
+
+
+def write_set(root, content, image="imagesTr", mask="labelsTr", ending=""):
+    """A set of one case, whose labels are 0, 1 and 2."""
+    arrays = write_lits(root / "lits", "0")
+    for folder, kind, name in (
+        (image, "volume", f"case{ending}"),
+        (mask, "segmentation", "case"),
+    ):
+        (root / folder).mkdir()
+        path = root / "lits" / f"{kind}-0.nii.gz"
+        path.rename(root / folder / f"{name}.nii.gz")
+    (root / "lits").rmdir()
+    if content is not None:
+        (root / "dataset.json").write_text(json.dumps(content))
+    return arrays["volume-0"][1]
+
+
+def test_named_labels(tmp_path):
+    """The names of nnU-Net's, whose images end with the number of their channel."""
+    labels = write_set(tmp_path, NNUNET, ending="_0000")
+    names = ("spleen", "kidney", "cyst")
+    pairs = open_source(tmp_path, 4)
+    assert pairs.groups == ["case"] * 3 and pairs.class_names == names
+    np.testing.assert_array_equal(pairs[1][1], labels[:, :, 1].T)
+    together = open_source(tmp_path)
+    assert together.class_names == ("object",) and together.label_names == names
+    np.testing.assert_array_equal(together[1][1], labels[:, :, 1].T > 0)
+    with pytest.raises(ValueError, match="1 or 4, for the labels spleen, kidney, cyst"):
+        open_source(tmp_path, 3)
+
+
+def test_labels_without_a_name(tmp_path):
+    write_set(tmp_path, DECATHLON)
+    pairs = open_source(tmp_path, 2)
+    assert pairs.class_names == open_source(tmp_path).class_names == ("spleen",)
+    with pytest.raises(ValueError, match=r"0 \(background\), 1 \(spleen\). .*: 2 in"):
+        pairs[1]
+
+
+def test_images_and_masks(tmp_path):
+    """Of NIfTI files; of pictures they are no volumes, whatever lies beside them."""
+    labels = write_set(tmp_path, None, "images", "masks")
+    pairs = open_source(tmp_path, 3)
+    assert pairs.groups == ["case"] * 3 and pairs.class_names == ("liver", "tumour")
+    np.testing.assert_array_equal(pairs[2][1], labels[:, :, 2].T)
+    for path in tmp_path.glob("*/case.nii.gz"):
+        path.unlink()
+        Image.fromarray(np.zeros((8, 8), "uint8")).save(path.with_name("a.png"))
+    write_lits(tmp_path, "0")
+    assert isinstance(open_source(tmp_path), Folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modality": {"0": "MRI"}}, "set of CT volumes. .*json says: MRI"),
+        ({"modality": {"0": "CT", "1": "PET"}}, "says: CT, PET"),
+        ({"labels": {"0": "background", "2": "spleen"}}, "names of 0 .background., 1"),
+        ({"labels": {"background": 0, "whole": [1, 2]}}, "names of 0"),
+        ({"labels": {"0": "background"}}, "names of 0"),
+        ({"labels": ["spleen"]}, "names of 0"),
+        ({"labels": None}, "names of 0.*Received: None"),
+    ],
+)
+def test_unfit_descriptions(tmp_path, change, message):
+    write_set(tmp_path, {**DECATHLON, **change})
+    with pytest.raises(ValueError, match=message):
+        open_source(tmp_path)
+
+
 def test_files(tmp_path, arrays):
     (tmp_path / "segmentation-10.nii.gz").rename(tmp_path / "segmentation-7.nii.gz")
     with pytest.raises(FileNotFoundError, match="labels of .*volume-10.nii.gz"):
@@ -120,7 +199,7 @@ def test_files(tmp_path, arrays):
         Volumes(tmp_path)
     with pytest.raises(FileNotFoundError, match="imagesTr .*Found none"):
         case_files(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="num_classes 1 or 3. Received: 2"):
+    with pytest.raises(ValueError, match="num_classes 1 or 3, for the .*: 2"):
         Volumes(tmp_path, num_classes=2)
 
 
