@@ -23,6 +23,7 @@ EXTRAS = {
     "torch": ["torch>=2.6"],
     "beam": ["apache-beam>=2.60"],
     "data": ["tensorflow-datasets>=4.9.9"],
+    "dicom": ["dicom2nifti>=2.6", "pydicom>=3.0"],
     # Beside TensorFlow, in one of its two forms.
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
     # KerasTuner imports six without saying so.
@@ -33,6 +34,7 @@ EXTRAS["dev"] = [
     *EXTRAS["jax"],
     *EXTRAS["beam"],
     *EXTRAS["data"],
+    *EXTRAS["dicom"],
     *EXTRAS["export"],
     *EXTRAS["tune"],
     "build>=1.2",

@@ -28,7 +28,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Images or NIfTI volumes: files, folders, patterns such as '*.jpg'."
+            help="Images, NIfTI volumes or folders of DICOM: files, folders, patterns "
+            "such as '*.jpg'."
         ),
     ],
     model: Annotated[
@@ -95,6 +96,10 @@ def predict(
     batch_size: Annotated[
         int, typer.Option(help="Images or slices at once.", min=1)
     ] = 8,
+    series: Annotated[
+        int | None,
+        typer.Option(help="Number of the DICOM series, where there are several."),
+    ] = None,
     shard: Annotated[
         str,
         typer.Option(
@@ -121,7 +126,10 @@ def predict(
         from keras_pamunet.inference.inputs import find_files
 
         # Before the model is loaded.
-        is_volumes = any(map(is_nifti, find_files(paths, recursive).values()))
+        found, problems = _converted(paths, folder, recursive, series, part)
+        if not found:
+            return None
+        is_volumes = any(map(is_nifti, find_files(found, recursive).values()))
         _check_options(is_volumes, min_area, min_volume, largest, statistics)
         options = {
             "recursive": recursive,
@@ -139,9 +147,9 @@ def predict(
             if is_volumes:
                 from keras_pamunet.inference.volumes import predict_volumes
 
-                return predict_volumes(
+                predicted = predict_volumes(
                     network,
-                    paths,
+                    found,
                     folder,
                     preview=overlay,
                     min_volume=min_volume,
@@ -149,10 +157,12 @@ def predict(
                     largest=model is None if largest is None else largest,
                     **options,
                 )
+                _raise(problems)
+                return predicted
             from keras_pamunet.inference.images import predict_images
 
             return predict_images(
-                network, paths, folder, overlay=overlay, min_area=min_area, **options
+                network, found, folder, overlay=overlay, min_area=min_area, **options
             )
 
     module = "keras_pamunet.inference.onnx_model" if is_onnx else "keras_pamunet.models"
@@ -186,6 +196,27 @@ def _beside(paths):
     path = paths[0].resolve()
     stem = path.name if path.is_dir() else path.name.partition(".")[0]
     return path.with_name(f"{stem}_predicted")
+
+
+def _converted(paths, folder, recursive, series, part):
+    """The inputs, with NIfTI files in the place of DICOM, beside the output."""
+    from keras_pamunet.inference import dicom_inputs
+
+    name = folder.name.removesuffix(".gz").removesuffix(".nii")
+    target = folder.with_name(f"{name}_nifti")
+    found, problems = dicom_inputs.convert(paths, target, recursive, series, part)
+    if not found:
+        _raise(problems)
+    if series is not None and found == paths:
+        raise ValueError("Expected folders of DICOM files for --series. Found none.")
+    return found, problems
+
+
+def _raise(problems):
+    if problems:
+        raise ValueError(
+            "\n".join([f"{len(problems)} scan(s) could not be used:", *problems])
+        )
 
 
 def _part(shard):
@@ -236,7 +267,7 @@ def _open_model(model, is_volumes, quiet):
 
 
 def _show(predicted):
-    rows = [row for row in predicted.rows if row["kind"] != "object"]
+    rows = predicted and [row for row in predicted.rows if row["kind"] != "object"]
     if not rows:
         typer.echo("Nothing to do.")
         return

@@ -215,18 +215,18 @@ def predict_volumes(
                 write_picture(picture, previews[mask])
             if probabilities:
                 maps[mask].parent.mkdir(parents=True, exist_ok=True)
-                _write(volume.to_probabilities(found.probabilities), maps[mask])
+                write_nifti(volume.to_probabilities(found.probabilities), maps[mask])
             for label, path in enumerate(classes.get(mask, ()), 1):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 own = model.class_names[label - 1 : label]
-                _write(volume.to_nifti(found.of_class(label), own), path)
+                write_nifti(volume.to_nifti(found.of_class(label), own), path)
             if statistics:
                 records[mask].parent.mkdir(parents=True, exist_ok=True)
                 measured = measure(volume, found.layers, model.class_names)
                 place = mask.relative_to(folder).as_posix()
                 write_json(records[mask], {"mask": place, **measured})
             mask.parent.mkdir(parents=True, exist_ok=True)
-            _write(volume.to_nifti(found.labels, model.class_names), mask)
+            write_nifti(volume.to_nifti(found.labels, model.class_names), mask)
             results[mask] = to_record(
                 found.labels, found.objects, model.class_names, voxel_ml
             )
@@ -269,7 +269,12 @@ def _open(source, model):
     return volume
 
 
-def _write(image, target):
+def write_nifti(image: nibabel.Nifti1Image, target: Path) -> None:
+    """Writes a NIfTI file, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     try:
         with written_aside(target) as new:
             # nibabel makes other names of endings like .Nii.gz.
