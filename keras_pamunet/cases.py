@@ -1,11 +1,15 @@
+import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_pamunet.data.pairs import Pairs
+from keras_pamunet.files import replace_text
 from keras_pamunet.objects import count_objects, object_scores
 from keras_pamunet.surface import summary, surface_scores
 
@@ -104,6 +108,30 @@ class CaseScores:
         """
         classes = zip(*(row["classes"] for row in self.rows))
         return [_mean_of(list(rows)) for rows in classes]
+
+
+def write_cases(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Writes a CSV file with a row for each class of each case.
+
+    Args:
+        rows: of `CaseScores`.
+        path: of the file. Counts of objects have columns `objects_...`.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    table = [
+        {"group": row["group"], "n": row["n"]}
+        | {name: value for name, value in scores.items() if name != "objects"}
+        | {f"objects_{name}": n for name, n in scores.get("objects", {}).items()}
+        for row in rows
+        for scores in row["classes"]
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, table[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    replace_text(path, text.getvalue())
 
 
 def _of_class(truth, found, spacing):

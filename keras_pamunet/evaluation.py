@@ -12,8 +12,9 @@ from keras import ops
 
 from keras_pamunet import metrics
 from keras_pamunet.analysis.attention_maps import attention_maps
+from keras_pamunet.analysis.bland_altman import write_bland_altman
 from keras_pamunet.bootstrap import mean_interval
-from keras_pamunet.cases import CaseScores
+from keras_pamunet.cases import CaseScores, write_cases
 from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.pipeline import pipeline
 from keras_pamunet.data.resized import Resized
@@ -60,8 +61,9 @@ def evaluate(
     Args:
         model: a `Segmenter`, or `PredictedMasks`, which are scored in full size.
         source: the pairs, resized to the model's size unless they are `Resized`.
-        output: folder for `metrics.json` and `pictures/`; nothing is written by
-            default.
+        output: folder for `metrics.json` and `pictures/`, of groups of images also
+            `cases.csv`, and of volumes in full size `volumes.png`, a plot of Bland and
+            Altman. Nothing is written by default.
         full_size: whether each image is scored in its own size. `PredictedMasks`
             always are.
         batch_size: images predicted at once, where they are of one size.
@@ -171,6 +173,10 @@ def evaluate(
             name = _file_name(rows[index]["name"])
             write_picture(picture, folder / f"{rank + 1:03}_{name}")
         write_json(record, result.to_json())
+        if result.cases:
+            write_cases(result.cases, Path(output) / "cases.csv")
+            if "truth_ml" in result.cases[0]["classes"][0]:
+                write_bland_altman(result.cases, Path(output) / "volumes.png")
     return result
 
 

@@ -22,6 +22,7 @@ import keras_pamunet
 from keras_pamunet import PAMUNet
 from keras_pamunet.cli import app
 from keras_pamunet.data import Phantom, splits
+from tests.data.test_dicom import write_series
 from tests.helpers import write_lits
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -154,6 +155,9 @@ def stand_ins(tmp_path_factory):
         image.save(root / name)
 
     write_lits(root / "scans", cases="0123")
+    hu = np.random.default_rng(0).integers(-1024, 400, (4, 10, 12))
+    for folder, number in (("study", 3), ("study", 4), ("patients/a", 1)):
+        write_series(root / folder, hu, number, f"1.2.{number}")
     shutil.copytree(root / "scans", root / "new_scans")
     for path in (root / "new_scans").glob("segmentation*"):
         path.unlink()

@@ -1,7 +1,10 @@
+import csv
+
 import nibabel
 import numpy as np
 import pytest
 from nibabel import orientations
+from PIL import Image
 
 from keras_pamunet.data import Volumes
 from keras_pamunet.scoring import score
@@ -34,12 +37,26 @@ def labels_of(path):
 
 
 @pytest.mark.parametrize("num_classes", [1, 3])
-def test_scores(found, num_classes):
+def test_scores(found, tmp_path, num_classes):
     root, masks = found
     results, _ = score(
-        data=root, masks=[masks], num_classes=num_classes, progress=False
+        data=root,
+        masks=[masks],
+        num_classes=num_classes,
+        output=tmp_path / "out",
+        progress=False,
     )
     (result,) = results.values()
+    with (tmp_path / "out/cases.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    rows = [row for case in result.cases for row in case["classes"]]
+    assert [row["group"] for row in table[:: len(rows) // 2]] == [*CASES]
+    for read, row in zip(table, rows, strict=True):
+        assert float(read["dice"]) == row["dice"] and read["name"] == row["name"]
+        assert float(read["found_ml"]) == row["found_ml"]
+        assert int(read["objects_n_hit"]) == row["objects"]["n_hit"]
+    with Image.open(tmp_path / "out/volumes.png") as picture:
+        assert picture.width > picture.height
     for case, row in zip(CASES, result.cases, strict=True):
         truth = labels_of(root / f"{case.replace('volume', 'segmentation')}.nii.gz")
         mask = labels_of(masks / f"{case}.nii.gz")
