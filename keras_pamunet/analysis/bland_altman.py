@@ -57,16 +57,15 @@ def write_bland_altman(cases: Sequence[Mapping[str, Any]], path: str | Path) -> 
         )
         axes.plot((truth + found) / 2, found - truth, ".", color="C0")
         mean, low, high = limits_of_agreement(truth, found)
-        axes.axhline(mean, color="0.3", label=f"mean {mean:+.1f} ml")
-        label = f"95 % from {low:+.1f} to {high:+.1f} ml"
-        axes.axhline(low, color="0.6", linestyle=":", label=label)
-        axes.axhline(high, color="0.6", linestyle=":")
+        axes.axhline(mean, color="0.3")
+        for limit in (low, high):
+            axes.axhline(limit, color="0.6", linestyle=":")
         axes.set(
-            title=f"{rows[0]['name']}, {len(rows)} volume(s)",
+            title=f"{rows[0]['name']}, {len(rows)} volume(s): mean {mean:+.1f} ml,\n"
+            f"95 % from {low:+.1f} to {high:+.1f} ml",
             xlabel="mean of true and found volume, ml",
             ylabel="found - true, ml",
         )
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
     with written_aside(Path(path)) as new:
         figure.savefig(new, dpi=120, format="png")
