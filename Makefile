@@ -7,15 +7,15 @@ BIN := .venv/bin
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --size 64 --weights pamunet_kvasir_seg --epochs 3 --batch-size 8 --output runs/demo
 
-# These tests compute nothing, or little, on a back end: once is enough for them. Under JAX
+# What computes on a back end, or writes what was computed, is tested under JAX, too. There
 # most of the time is that of compiling, which optimisations double, and the emitters of
 # fused operations double again.
 JAX := KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
-ONCE := tests/data tests/fuzz tests/test_cli.py tests/test_commands.py tests/test_docs.py tests/test_files.py tests/test_targets.py tests/test_cases.py \
-	tests/inference/test_predictions.py tests/test_run_folder.py tests/test_surface.py
+COMPUTED := tests/analysis tests/layers tests/models tests/ops tests/training tests/inference/test_predictor.py tests/inference/test_volumes.py \
+	tests/test_evaluation.py tests/test_hub.py tests/test_losses.py tests/test_metrics.py tests/test_onnx_export.py
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -q
-	$(JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ONCE:%=--ignore %)
+	$(JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(COMPUTED)
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -27,6 +27,11 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items):
+    """Trainings come first: a long test at the end has one process work alone."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def seed():
     """A test that fails shall fail again."""

@@ -15,16 +15,16 @@ from tests.fuzz.writers import WRITERS
 
 # Tries that take a few seconds. `make fuzz` goes on for as long as one likes.
 TRIES = {
-    "runs": 150,
-    "models": 12,
-    "presets": 25,
-    "searches": 40,
-    "volumes": 800,
-    "images": 800,
-    "masks": 800,
-    "splits": 500,
-    "onnx": 800,
-    "records": 200,
+    "runs": 80,
+    "models": 8,
+    "presets": 15,
+    "searches": 20,
+    "volumes": 400,
+    "images": 400,
+    "masks": 400,
+    "splits": 250,
+    "onnx": 400,
+    "records": 100,
 }
 
 pytestmark = pytest.mark.skipif(

@@ -21,6 +21,9 @@ from keras_pamunet.model_files import CONFIG, METADATA, WEIGHTS, check_weights
 from keras_pamunet.models import load_file, load_model
 from tests.helpers import once
 
+# Of files, not of what is computed.
+pytestmark = once
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -87,7 +90,6 @@ def test_every_argument_is_edited(model):
 
 @pytest.mark.parametrize("name", OTHER)
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-@once
 def test_another_architecture(tmp_path, members, name):
     value = OTHER[name]
     others = {"class_names": None}
@@ -122,7 +124,6 @@ def test_no_attention(tmp_path, members):
 # Of the optimizer's state, which Keras leaves out.
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
 @pytest.mark.parametrize("name", ALIKE)
-@once
 def test_the_same_architecture(tmp_path, members, model, name):
     path = write(tmp_path / "model.keras", edited(members, **{name: ALIKE[name]}))
     loaded = load_model(path)
@@ -170,7 +171,6 @@ def test_pipe_of_encoder_weights(tmp_path, members):
         load_file(tmp_path / "pipe.weights.h5")
 
 
-@once
 def test_another_class(tmp_path, members):
     """Of another class nothing is made, whatever it would do."""
     config = {
@@ -225,7 +225,6 @@ def odd_name(members):
         (odd_name, "frozen"),
     ],
 )
-@once
 def test_unfit_members(tmp_path, members, change, message):
     path = write(tmp_path / "model.keras", change(members))
     with pytest.raises(ValueError, match=f"(?s)model.keras.*{message}"):
@@ -233,20 +232,17 @@ def test_unfit_members(tmp_path, members, change, message):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-@once
 def test_foreign_compression(tmp_path, members, method):
     path = write(tmp_path / "model.keras", members, compression=method)
     with pytest.raises(ValueError, match="compressed in a way unknown here"):
         load_model(path)
 
 
-@once
 def test_zip_compression(tmp_path, members):
     path = write(tmp_path / "model.keras", members, compression=zipfile.ZIP_DEFLATED)
     assert load_model(path).expansion == 1
 
 
-@once
 def test_encrypted(path):
     content = bytearray(path.read_bytes())
     for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -257,7 +253,6 @@ def test_encrypted(path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@once
 def test_duplicates(tmp_path, members):
     path = write(tmp_path / "model.keras", members)
     with ZipFile(path, "a") as archive:
@@ -266,7 +261,6 @@ def test_duplicates(tmp_path, members):
         load_model(path)
 
 
-@once
 def test_flipped_bytes(path, rng):
     """In the archive each byte is checked by its sum or by what it says."""
     whole = path.read_bytes()
@@ -278,7 +272,6 @@ def test_flipped_bytes(path, rng):
             load_model(path)
 
 
-@once
 def test_bomb(tmp_path, members):
     members = {**members, METADATA: bytes(2**24)}
     path = write(tmp_path / "model.keras", members, compression=zipfile.ZIP_DEFLATED)
@@ -378,7 +371,6 @@ def null(file):
         (record, "record of its architecture was altered"),
     ],
 )
-@once
 def test_unfit_weights(tmp_path, members, model, change, message):
     members = changed(members, change)
     path = write(tmp_path / "model.keras", members)
@@ -392,7 +384,6 @@ def test_unfit_weights(tmp_path, members, model, change, message):
         model.load_weights(path)
 
 
-@once
 def test_encoder_weights_are_checked(tmp_path):
     path = tmp_path / "encoder.weights.h5"
     with h5py.File(path, "w") as file:
@@ -401,7 +392,6 @@ def test_encoder_weights_are_checked(tmp_path):
         PAMUNet((32, 32, 3), encoder_weights=path)
 
 
-@once
 def test_weights_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError):
         check_weights(tmp_path / "none.h5")
@@ -468,7 +458,6 @@ assert keras.config.image_data_format() == "channels_first"
 """
 
 
-@once
 def test_channels_first(tmp_path, model, path, rng):
     """What `keras.json` says of channels does not concern the network."""
     home = tmp_path / "home"
@@ -493,7 +482,6 @@ def test_channels_first(tmp_path, model, path, rng):
     shutil.rmtree(home)
 
 
-@once
 def test_load_errors(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("no model")

@@ -75,9 +75,9 @@ def test_run_folder_and_going_on(folder, tmp_path):
         atol=1e-5,
     )
 
-    # Before, at and after the end of an epoch, and at the end of all.
+    # In the last step of an epoch, before anything is kept of it, and after it.
     weights = load_model(whole).get_weights()
-    for step in (1, 2, 3, 4):
+    for step in (2, 3):
         broken = tmp_path / f"killed at {step}"
         done = subprocess.run(
             [sys.executable, "-c", KILLED, str(folder), str(broken), str(step)],
