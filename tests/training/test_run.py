@@ -392,10 +392,10 @@ def test_training_learns(tmp_path):
     # With graphs: without them so many steps take minutes.
     recipe = dataclasses.replace(
         RECIPES["default"],
-        epochs=12,
+        epochs=5,
         batch_size=8,
-        learning_rate=0.01,
-        ema_momentum=0.7,
+        learning_rate=0.02,
+        ema_momentum=0.6,
         augment=Augment(turn=False, rotation=0, zoom=(1, 1), shift=0),
     )
     arguments = {"recipe": recipe, "size": 32, "network": "res_unet", "filters": 4}
