@@ -48,8 +48,8 @@ SHORT_PYTHON = {
 }
 SHORT_COMMANDS = {  # The last of an option given twice counts.
     "train": ["--epochs=1", "--size=32"],
-    # Not of those that start from weights.
-    "train anew": ["--epochs=1", "--size=32", "--expansion=1", "--attention=additive"],
+    # Not of those that start from weights, or have gates.
+    "train anew": ["--epochs=1", "--size=32", "--network=res_unet", "--filters=4"],
     "tune": ["--epochs=1", "--size=32", "--trials=1"],
     "cka": ["--batch-size=5"],
 }
@@ -133,7 +133,7 @@ def run_command(line):
     program, *arguments = shlex.split(line, comments=True)
     assert program == "keras-pamunet", line
     kind = arguments[0]
-    if kind == "train" and "--weights" not in arguments:
+    if kind == "train" and not {"--weights", "--attention"} & {*arguments}:
         kind = "train anew"
     done = CliRunner().invoke(app, [*arguments, *SHORT_COMMANDS.get(kind, [])])
     error = done.exception if not isinstance(done.exception, SystemExit) else None
@@ -195,9 +195,12 @@ def stand_ins(tmp_path_factory):
 def trained(stand_ins, tmp_path_factory):
     """A run folder of photographs, and one of CT."""
     root = tmp_path_factory.mktemp("runs")
-    for name, data in (("mine", "photos"), ("liver", "Task03_Liver")):
-        data = stand_ins / data
-        run_command(f"keras-pamunet train --data {data} --output {root / name}")
+    for name, data, options in (
+        ("mine", "photos", "--attention additive --expansion 1"),
+        ("liver", "Task03_Liver", ""),
+    ):
+        paths = f"--data {stand_ins / data} --output {root / name}"
+        run_command(f"keras-pamunet train {paths} {options}")
     return root
 
 
