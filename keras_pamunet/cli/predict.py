@@ -138,7 +138,8 @@ def predict(
             "threshold": threshold,
             "flips": flips,
             "batch_size": batch_size,
-            "shard": part,
+            # Of DICOM, only that part was converted.
+            "shard": part if found == paths else (1, 1),
             "overwrite": overwrite,
             "progress": not quiet,
         }

@@ -1,6 +1,7 @@
 """CT series in DICOM files, as NIfTI images. Needs `pydicom` and `dicom2nifti`."""
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -177,4 +178,6 @@ def _libraries():
         raise ImportError(
             "DICOM needs pydicom and dicom2nifti, in a checkout: pip install '.[dicom]'"
         ) from error
+    # What it logs, its exceptions say, too.
+    logging.getLogger("dicom2nifti").addHandler(logging.NullHandler())
     return pydicom, dicom2nifti

@@ -85,9 +85,9 @@ def test_command(study, tmp_path):
     model = ResUNet((32, 32, 1), filters=4, input_range=(-200, 250), mirror_axes=())
     model.save(tmp_path / "model.keras")
 
-    def predict(*inputs):
+    def predict(*inputs, output="masks"):
         options = ["--model", tmp_path / "model.keras", "--quiet", "--no-overlay"]
-        command = ["predict", *inputs, *options, "-o", tmp_path / "masks"]
+        command = ["predict", *inputs, *options, "-o", tmp_path / output]
         return CliRunner().invoke(app, [str(x) for x in command])
 
     done = predict(study / "a/ct")
@@ -102,5 +102,7 @@ def test_command(study, tmp_path):
     assert "1 scan(s) could not be used" in done.output and "b/ct" in done.output
     assert (tmp_path / "masks/a_ct.nii.gz").exists()
     assert (tmp_path / "masks/c.nii.gz").exists()
+    done = predict(study, "-r", "--shard", "1/2", output="part")
+    assert "2 new mask(s)" in done.output
     done = predict(tmp_path / "masks_nifti", "--series", 1)
     assert done.exit_code == 1 and "DICOM files for --series" in done.output
