@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from publish_kvasir import on_phantom, row, scores_of, settings_of, spread
+from publish_kvasir import on_phantom, row, settings_of, spread
 
 from keras_pamunet import PAMUNet
 from keras_pamunet.analysis.attention_maps import close_gates, gate_effects
@@ -33,7 +33,8 @@ from keras_pamunet.predicted_volumes import PredictedVolumes
 from keras_pamunet.training import RECIPES, train
 
 NAME = "pamunet_liver_ct"
-LEAST_DICE = 0.94
+# Mean over the validation volumes, see `benchmarks/results/protocol.md`.
+LEAST_DICE = 0.93
 # First in half the size, where an epoch takes a quarter of the time.
 FIRST_SIZE, SIZE = 128, 256
 # HU. It begins below 0, though the slices do not: of such a window a volume that cannot
@@ -74,8 +75,8 @@ mask = predict_volume(load_model("{name}"), "ct.nii.gz")
 Segmentation Decathlon), {n[pieces]} of which are pieces of slices without the liver:
 {first} epochs of 128 x 128 pixels from ImageNet weights of the encoder, then
 {epochs} of 256 x 256, rotated by up to 15 degrees and never mirrored. The network looks
-at 0 to 250 HU. Of {seeds} seed(s) the one with the best Dice on {n[validation]}
-validation slices is published.
+at 0 to 250 HU. Of {seeds} seed(s) the one with the best mean Dice over the volumes of
+{n[validation]} validation slices is published.
 
     python examples/publish_liver_ct.py liver-ct --encoder-weights {encoder}
 
@@ -234,9 +235,12 @@ def publish(
             **NETWORK,
         )
         train(slices, run, size=SIZE, recipe=RECIPE, weights=first, **common)
-        dice = scores_of(run, validation)["validation_dice"]
-        print(f"seed {seed}: validation Dice {dice:.4f}")
-        reached[run] = dice
+        found = evaluate(load_model(run), validation).summary
+        reached[run] = found["cases"][0]["dice"]
+        print(
+            f"seed {seed}: validation Dice {found['dice']:.4f} over slices, "
+            f"{reached[run]:.4f} over volumes"
+        )
     best = max(reached, key=lambda run: reached[run])
     if reached[best] < LEAST_DICE:
         raise SystemExit(f"Nothing is published: {reached[best]:.4f} < {LEAST_DICE}.")
