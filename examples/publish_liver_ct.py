@@ -35,15 +35,13 @@ from keras_pamunet.training import RECIPES, train
 NAME = "pamunet_liver_ct"
 # Mean over the validation volumes, see `benchmarks/results/protocol.md`.
 LEAST_DICE = 0.93
-# First in half the size, where an epoch takes a quarter of the time.
-FIRST_SIZE, SIZE = 128, 256
+SIZE = 128
 # HU. It begins below 0, though the slices do not: of such a window a volume that cannot
 # be in HU is refused.
 WINDOW = (-1, 250)
-FIRST = dataclasses.replace(
+RECIPE = dataclasses.replace(
     RECIPES["default"], name="liver_ct_128", epochs=25, batch_size=8
 )
-RECIPE = dataclasses.replace(FIRST, name="liver_ct", epochs=6, learning_rate=5e-4)
 NETWORK = {
     "score_activation": "first_order",
     "key_stride": 4,
@@ -55,7 +53,7 @@ NETWORK = {
 LEAST_PIECE = 0.03
 CARD = """# {name}
 
-PAM-UNet for the liver, with its tumours, in axial slices of CT, 256 x 256 pixels.
+PAM-UNet for the liver, with its tumours, in axial slices of CT, 128 x 128 pixels.
 
     keras-pamunet predict ct.nii.gz --model {name} --largest -o mask.nii.gz
 
@@ -73,10 +71,9 @@ mask = predict_volume(load_model("{name}"), "ct.nii.gz")
 
 {n[train]} slices of the training part of LiTS 2017 (Task03_Liver of the Medical
 Segmentation Decathlon), {n[pieces]} of which are pieces of slices without the liver:
-{first} epochs of 128 x 128 pixels from ImageNet weights of the encoder, then
-{epochs} of 256 x 256, rotated by up to 15 degrees and never mirrored. The network looks
-at 0 to 250 HU. Of {seeds} seed(s) the one with the best mean Dice over the volumes of
-{n[validation]} validation slices is published.
+{epochs} epochs from ImageNet weights of the encoder, rotated by up to 15 degrees and
+never mirrored. The network looks at 0 to 250 HU. Of {seeds} seed(s) the one with the
+best mean Dice over the volumes of {n[validation]} validation slices is published.
 
     python examples/publish_liver_ct.py liver-ct --encoder-weights {encoder}
 
@@ -223,18 +220,16 @@ def publish(
     reached = {}
     for seed in seeds:
         run = runs / f"{NAME}-{seed}"
-        first = first_of(run)
-        common = {"seed": seed, "subset": "validation"}
         train(
             slices,
-            first,
-            size=FIRST_SIZE,
-            recipe=FIRST,
+            run,
+            size=SIZE,
+            recipe=RECIPE,
+            seed=seed,
+            subset="validation",
             encoder_weights=encoder_weights,
-            **common,
             **NETWORK,
         )
-        train(slices, run, size=SIZE, recipe=RECIPE, weights=first, **common)
         found = evaluate(load_model(run), validation).summary
         reached[run] = found["cases"][0]["dice"]
         print(
@@ -272,7 +267,6 @@ def publish(
         "data": {"name": "lits-slices-256", "split": config["split"]},
         "preprocessing": "Axial slices in HU, resized by area averages. No other step.",
         "training": {**settings_of(best), "data": "lits-slices-256"},
-        "first_training": {**settings_of(first_of(best)), "data": "lits-slices-256"},
         "versions": config["versions"],
         "backend": config["backend"],
         "metrics": metrics,
@@ -286,11 +280,6 @@ def publish(
         "on_phantom": on_phantom(model),
     }
     model.save_to_preset(hub / NAME, metadata, card_of(metadata), half=True)
-
-
-def first_of(run: Path) -> Path:
-    """The run of smaller images whose weights a run starts from."""
-    return run.with_name(f"{run.name}-first")
 
 
 def score_volume(model: PAMUNet, source: Path, work: Path) -> dict[str, Any]:
@@ -309,7 +298,7 @@ def score_volume(model: PAMUNet, source: Path, work: Path) -> dict[str, Any]:
 
 
 def card_of(metadata: dict[str, Any]) -> str:
-    metrics, first = metadata["metrics"], metadata["first_training"]
+    metrics, training = metadata["metrics"], metadata["training"]
     rows = [row(how, scores) for how, scores in metrics.items()]
     seeds = metadata["seeds"].values()
     if len(seeds) > 1:
@@ -320,11 +309,10 @@ def card_of(metadata: dict[str, Any]) -> str:
     return CARD.format(
         name=NAME,
         n={**count, "pieces": pieces},
-        first=first["epochs"],
-        epochs=metadata["training"]["epochs"],
+        epochs=training["epochs"],
         seeds=len(seeds),
-        encoder=first["model"]["encoder_weights"],
-        sha256=first["start_sha256"],
+        encoder=training["model"]["encoder_weights"],
+        sha256=training["start_sha256"],
         rows="\n".join(rows),
         intervals=intervals(metrics),
         volume=metrics["ircad-volume-17, largest object"],

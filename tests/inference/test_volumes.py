@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import tempfile
 import tracemalloc
 from functools import partial
@@ -155,6 +156,21 @@ class Overlapping(Brightness):
     def predict_on_batch(self, images):
         grey = Brightness().predict_on_batch(images)
         return np.concatenate([grey, grey - 0.2], axis=-1)
+
+
+def test_default_model(tmp_path, hu):
+    """The preset for volumes, of whose finds the largest is kept."""
+    nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
+    command = ["predict", str(tmp_path / "ct.nii"), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "Model: pamunet_liver_ct, for liver in CT" in done.output
+    record = json.loads((tmp_path / "out/predictions.json").read_text())
+    settings = record["masks"]["ct.nii"]["settings"]
+    assert settings["largest"] and settings["min_volume"] == 0
+    done = CliRunner().invoke(app, [*command, "--no-largest", "--overwrite"])
+    record = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert not record["masks"]["ct.nii"]["settings"]["largest"]
 
 
 def test_largest_and_statistics(tmp_path, scans, model):
