@@ -82,8 +82,8 @@ The SHA-256 of those weights is
 
 ## Scores
 
-Each was scored once, after that choice, by a rule that was written before
-(`benchmarks/results/protocol.md`).
+Each was scored once, after that choice. The rule (`benchmarks/results/protocol.md`) was
+written before; it was changed after the validation, and before any of these was scored.
 
 | | Dice | IoU | recall | precision |
 |---|---|---|---|---|
@@ -108,11 +108,10 @@ with its gates closed (gamma = 0).
 For research on and teaching of segmentation. Not a medical device. All whole slices
 that it was trained on hold a liver, and are of 8 bits with the noise of JPEG. It has
 seen neither chest nor pelvis, nor whole slices without a liver: in those it may find
-one, which is why `--largest` is there. The
-patients of 3D-IRCADb are probably among those of LiTS, so `ircad-slices-hu` and
-`ircad-volume-17` test another scale of values and another preparation, not other
-patients. Slices must lie as in NIfTI files with a right affine; it knows no mirror
-image of a patient.
+one, which is why `--largest` is there. The patients of 3D-IRCADb are probably among
+those of LiTS, so `ircad-slices-hu` and `ircad-volume-17` test another scale of values
+and another preparation, not other patients. It knows no mirror image of a patient: the
+affine of a NIfTI file must be right.
 
 ## Terms
 
