@@ -129,7 +129,10 @@ def read_dicom(
 
     Example:
 
-    >>> image = read_dicom("study", series=3)  # doctest: +SKIP
+    >>> from keras_pamunet.data import Volume
+    >>> volume = Volume(read_dicom("study", series=3))
+    >>> volume.slice(0)  # (rows, columns), HU
+    array([[...
     """
     name = name or str(folder)
     files = dicom_files(Path(folder))
