@@ -24,12 +24,13 @@ from PIL import Image
 from keras_pamunet.data import Phantom
 
 HERE = Path(__file__).parent
+LONG = {"training", "test_examples.py", "test_docs.py"}
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
 
 
 def pytest_collection_modifyitems(items):
-    """Trainings come first: a long test at the end has one process work alone."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Long ones come first: one at the end would have one process work alone."""
+    items.sort(key=lambda item: not LONG & {*item.path.parts})
 
 
 @pytest.fixture(autouse=True)

@@ -255,7 +255,7 @@ def shorter(code):
     return code
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page, place):
     """From its first block to its last, as a reader would."""
@@ -272,7 +272,7 @@ def model():
     return PAMUNet((32, 32, 3), expansion=1, attention="additive")
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings(name, place, model):
     """All show what they give; their numbers may be left out."""
