@@ -15,7 +15,7 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
 from keras_pamunet.data.volume import Volume
-from keras_pamunet.files import replace_text
+from keras_pamunet.files import read_json_object, replace_text
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.targets import is_class
 
@@ -139,6 +139,20 @@ def _diameter(points):
         points = points[ConvexHull(points).vertices]
     chunks = range(0, len(points), CHUNK)
     return max(float(cdist(points[i : i + CHUNK], points).max()) for i in chunks)
+
+
+def read_statistics(path: Path) -> dict[str, Any]:
+    """Reads what `measure` has returned for a mask, and which `mask` it is of.
+
+    Raises:
+        ValueError: names the file, if it holds something else.
+    """
+    record = read_json_object(path)
+    if not {"mask", "classes"} <= record.keys():
+        raise ValueError(
+            f"Expected the statistics of a mask in {path}. Delete it, and predict anew."
+        )
+    return record
 
 
 def write_statistics(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:

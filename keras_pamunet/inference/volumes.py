@@ -23,7 +23,6 @@ from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import contact_sheet
 from keras_pamunet.files import (
     make_folder,
-    read_json_object,
     unwritable,
     write_json,
     written_aside,
@@ -41,7 +40,11 @@ from keras_pamunet.inference.predictor import (
 )
 from keras_pamunet.inference.results import to_record
 from keras_pamunet.inference.segmented_object import SegmentedObject
-from keras_pamunet.inference.statistics import measure, write_statistics
+from keras_pamunet.inference.statistics import (
+    measure,
+    read_statistics,
+    write_statistics,
+)
 from keras_pamunet.progress import track
 from keras_pamunet.targets import flat, is_class, of_objects, to_layers
 
@@ -234,7 +237,7 @@ def predict_volumes(
         predictions.add(results)
     if statistics:
         paths = sorted((folder / STATISTICS).rglob("*.json"))
-        write_statistics(folder, map(read_json_object, paths))
+        write_statistics(folder, map(read_statistics, paths))
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"

@@ -189,6 +189,10 @@ def test_largest_and_statistics(tmp_path, scans, model):
     for row in rows:
         assert row["class"] == "object" and row["objects"] == "1"
         assert float(row["volume_ml"]) == pytest.approx(mask.sum() * voxel_ml, abs=1e-4)
+    other = tmp_path / "out/statistics/other.json"
+    other.write_text("{}")
+    with pytest.raises(ValueError, match="statistics of a mask in .*other.json"):
+        predict_volumes(model, scans, tmp_path / "out", **options)
     predict_volumes(model, scans[0], tmp_path / "all", threshold=0.65)
     whole = np.asarray(nibabel.load(tmp_path / "all/a.nii").dataobj)
     assert 0 < mask.sum() < whole.sum() and (mask <= whole).all()
