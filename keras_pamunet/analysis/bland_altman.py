@@ -60,9 +60,11 @@ def write_bland_altman(cases: Sequence[Mapping[str, Any]], path: str | Path) -> 
         axes.axhline(mean, color="0.3")
         for limit in (low, high):
             axes.axhline(limit, color="0.6", linestyle=":")
+        title = f"{rows[0]['name']}, {len(rows)} volume(s): mean {mean:+.1f} ml"
+        if len(rows) > 1:
+            title += f",\n95 % from {low:+.1f} to {high:+.1f} ml"
         axes.set(
-            title=f"{rows[0]['name']}, {len(rows)} volume(s): mean {mean:+.1f} ml,\n"
-            f"95 % from {low:+.1f} to {high:+.1f} ml",
+            title=title,
             xlabel="mean of true and found volume, ml",
             ylabel="found - true, ml",
         )

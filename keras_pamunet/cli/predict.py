@@ -203,8 +203,9 @@ def _converted(paths, folder, recursive, series, part):
     """The inputs, with NIfTI files in the place of DICOM, beside the output."""
     from keras_pamunet.inference import dicom_inputs
 
+    folder = folder.resolve()  # "." has no name.
     name = folder.name.removesuffix(".gz").removesuffix(".nii")
-    target = folder.with_name(f"{name}_nifti")
+    target = folder.parent / f"{name}_nifti"
     found, problems = dicom_inputs.convert(paths, target, recursive, series, part)
     if not found:
         _raise(problems)

@@ -14,7 +14,7 @@ def holds_dicom(path: Path) -> bool:
     """Whether this is a folder with DICOM files in it, or a zip file."""
     if path.is_file():
         return _is_zip(path)
-    return any(is_dicom(x) for x in path.iterdir() if x.is_file())
+    return path.is_dir() and any(is_dicom(x) for x in path.iterdir() if x.is_file())
 
 
 def _is_zip(path):

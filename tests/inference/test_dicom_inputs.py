@@ -81,7 +81,7 @@ def test_damaged_zip(tmp_path):
     assert problems[1] == f"Expected DICOM files in {zips[1]}. Found none."
 
 
-def test_command(study, tmp_path):
+def test_command(study, tmp_path, monkeypatch):
     model = ResUNet((32, 32, 1), filters=4, input_range=(-200, 250), mirror_axes=())
     model.save(tmp_path / "model.keras")
 
@@ -104,5 +104,14 @@ def test_command(study, tmp_path):
     assert (tmp_path / "masks/c.nii.gz").exists()
     done = predict(study, "-r", "--shard", "1/2", output="part")
     assert "2 new mask(s)" in done.output
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    done = predict(study / "a/ct", output=here)
+    assert done.exit_code == 0, done.output
+    command = ["predict", "../study/c.zip", "--model", "../model.keras", "-o", "."]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert (here / "c.nii.gz").exists() and (tmp_path / "here_nifti/c.nii.gz").exists()
     done = predict(tmp_path / "masks_nifti", "--series", 1)
     assert done.exit_code == 1 and "DICOM files for --series" in done.output
