@@ -27,16 +27,12 @@ class Conv2D(keras.layers.Conv2D):
     (1, 4, 4, 8)
     """
 
-    def call(self, inputs):
+    def convolution_op(self, inputs, kernel):
         if not self._is_product():
-            return super().call(inputs)
+            return super().convolution_op(inputs, kernel)
         pixels = ops.reshape(inputs, (-1, inputs.shape[-1]))
-        outputs = ops.reshape(
-            ops.matmul(pixels, self.kernel[0, 0]), (*inputs.shape[:-1], self.filters)
-        )
-        if self.use_bias:
-            outputs = outputs + self.bias
-        return self.activation(outputs)
+        outputs = ops.matmul(pixels, kernel[0, 0])
+        return ops.reshape(outputs, (*inputs.shape[:-1], self.filters))
 
     def _is_product(self):
         return (

@@ -30,11 +30,28 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         if not self._is_product():
             return super().call(inputs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            outputs = outputs + self.bias
+        return self.activation(outputs)
+
+    def convolution_op(self, inputs, kernel):
+        """The transposed convolution by a kernel of this layer's shape."""
+        if not self._is_product():
+            return ops.conv_transpose(
+                inputs,
+                kernel,
+                strides=list(self.strides),
+                padding=self.padding,
+                output_padding=self.output_padding,
+                dilation_rate=self.dilation_rate,
+                data_format=self.data_format,
+            )
         batch, height, width, channels = inputs.shape
         taps, stride = self.kernel_size[0], self.strides[0]
         given = ops.matmul(
             ops.reshape(inputs, (-1, channels)),
-            ops.transpose(ops.reshape(self.kernel, (-1, channels))),
+            ops.transpose(ops.reshape(kernel, (-1, channels))),
         )
         given = ops.reshape(given, (batch, height, width, taps, taps, self.filters))
         # Output line i * stride + t receives tap t of input line i. So the lines of
@@ -43,10 +60,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         outputs = _interleave([rows[:, :, :, tap] for tap in range(taps)], stride, 2)
         # "same" cuts the surplus, the smaller half of it from the beginning.
         top = (taps - stride) // 2
-        outputs = outputs[:, top : top + height * stride, top : top + width * stride]
-        if self.use_bias:
-            outputs = outputs + self.bias
-        return self.activation(outputs)
+        return outputs[:, top : top + height * stride, top : top + width * stride]
 
     def _is_product(self):
         return (

@@ -32,10 +32,26 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     def call(self, inputs):
         if not self._shifts_are_faster():
             return super().call(inputs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.use_bias:
+            outputs = outputs + self.bias
+        return self.activation(outputs)
+
+    def convolution_op(self, inputs, kernel):
+        """The convolution by a kernel of this layer's shape."""
+        if not self._shifts_are_faster():
+            return ops.depthwise_conv(
+                inputs,
+                kernel,
+                strides=self.strides,
+                padding=self.padding,
+                dilation_rate=self.dilation_rate,
+                data_format=self.data_format,
+            )
         stride = self.strides[0]
-        kernel = ops.convert_to_tensor(self.kernel)[..., 0]
+        kernel = ops.convert_to_tensor(kernel)[..., 0]
         if self.dilation_rate != (1, 1):
-            return self._finish(_dilated(inputs, kernel, self.dilation_rate))
+            return _dilated(inputs, kernel, self.dilation_rate)
         if self.padding == "same":
             padding = [
                 _same_padding(size, kernel, stride)
@@ -43,15 +59,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
             ]
             inputs = ops.pad(inputs, [(0, 0), *padding, (0, 0)])
         if stride == 1:
-            outputs = _correlate(inputs, kernel)
-        else:
-            outputs = _sum_of_shifts(inputs, kernel, stride)
-        return self._finish(outputs)
-
-    def _finish(self, outputs):
-        if self.use_bias:
-            outputs = outputs + self.bias
-        return self.activation(outputs)
+            return _correlate(inputs, kernel)
+        return _sum_of_shifts(inputs, kernel, stride)
 
     def _shifts_are_faster(self):
         return (

@@ -1,5 +1,5 @@
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_pamunet.layers.conv2d import Conv2D
 from keras_pamunet.layers.conv2d_transpose import Conv2DTranspose
@@ -112,12 +112,18 @@ class InvertedResidual(layers.Layer):
         )
 
     def call(self, inputs, training=None):
+        # Half precision is too coarse for a kernel that is scaled.
+        fold = not training and self.compute_dtype == "float32"
         outputs = inputs
-        for step in self.steps:
-            if isinstance(step, layers.BatchNormalization):
-                outputs = step(outputs, training=training)
+        # Convolution, normalisation and, but for the last, ReLU6.
+        for start in range(0, len(self.steps), 3):
+            conv, norm, *relu = self.steps[start : start + 3]
+            if fold:
+                outputs = _normalized(conv, norm, outputs)
             else:
-                outputs = step(outputs)
+                outputs = norm(conv(outputs), training=training)
+            for activation in relu:
+                outputs = activation(outputs)
         return inputs + outputs if self.residual else outputs
 
     def compute_output_shape(self, input_shape):
@@ -137,3 +143,15 @@ class InvertedResidual(layers.Layer):
             "transpose": self.transpose,
             "batch_norm_momentum": self.batch_norm_momentum,
         }
+
+
+def _normalized(conv, norm, inputs):
+    """What a convolution and its normalisation give at inference.
+
+    The kernel is scaled in place of the outputs, which are far more.
+    """
+    scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)
+    shift = norm.beta - norm.moving_mean * scale
+    if not isinstance(conv, Conv2D):  # Their kernels have the outputs on axis -2.
+        scale = scale[:, None]
+    return conv.convolution_op(inputs, conv.kernel * scale) + shift

@@ -300,6 +300,31 @@ def test_pad_needs_enough_pixels():
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        {"filters": 4},
+        {"filters": 6, "strides": 2},
+        {"filters": 6, "strides": 2, "transpose": True},
+        {"filters": 6, "expansion": 1},
+    ],
+)
+def test_inverted_residual_equals_its_layers_one_by_one(arguments):
+    random = np.random.default_rng(0)
+    images = random.normal(size=(2, 8, 6, 4)).astype("float32")
+    block = layers.InvertedResidual(**arguments)
+    block.build(images.shape)
+    for weight in block.weights:
+        weight.assign(random.uniform(0.2, 0.9, weight.shape))
+    found = ops.convert_to_numpy(block(images, training=False))
+
+    expected = images
+    for layer in block.steps:
+        expected = layer(expected)
+    expected = ops.convert_to_numpy(expected) + (images if block.residual else 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("layer", "arguments", "message"),
     [
         (layers.InvertedResidual, {"filters": 0}, "`filters`.*Received: filters=0"),
