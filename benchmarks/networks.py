@@ -2,8 +2,8 @@
 
 Run it with `python benchmarks/networks.py [--short]`. The sides are the network without
 attention, to which the ratios are, with attention of first order, with exact attention,
-with its plain formula, with Keras' own convolutions, and without batch normalisation:
-what folding it into the convolutions could save. The short form is of training steps.
+with its plain formula, with Keras' own convolutions, and with batch normalisation not
+folded into the convolutions. The short form is of training steps.
 """
 
 from sides import main
@@ -16,6 +16,7 @@ MATRICES = 2_806_272
 
 
 def make(form, work, size, batch):
+    import sys
     from unittest.mock import patch
 
     import keras
@@ -23,7 +24,7 @@ def make(form, work, size, batch):
 
     from keras_pamunet import PAMUNet, layers
     from keras_pamunet.backend import keep_freed_memory
-    from keras_pamunet.layers import progressive_luong_attention
+    from keras_pamunet.layers import inverted_residual, progressive_luong_attention
     from keras_pamunet.ops import attention_scores
 
     def plain(query, key, value, score_activation):
@@ -31,15 +32,17 @@ def make(form, work, size, batch):
         context = keras.ops.matmul(scores, value)
         return context, keras.ops.var(scores, axis=(1, 2))
 
+    def one_by_one(conv, norm, inputs):
+        return norm(conv(inputs))
+
     if form == "plain formula":
         patch.object(progressive_luong_attention, "luong_attention", plain).start()
     if form == "Keras' convolutions":
         for name in ("Conv2D", "Conv2DTranspose", "DepthwiseConv2D"):
-            kind = getattr(layers, name)
-            patch.object(kind, "call", getattr(keras.layers, name).call).start()
-    if form == "no batch norm":
-        batch_norm = keras.layers.BatchNormalization
-        patch.object(batch_norm, "call", lambda self, x, **_: x).start()
+            module = sys.modules[getattr(layers, name).__module__]
+            patch.object(module, "jax_on_cpu", lambda: False).start()
+    if form == "not folded":
+        patch.object(inverted_residual, "_normalized", one_by_one).start()
     attention = None if form == "no attention" else "luong"
     scores = "first_order" if form == "first order" else None
     model = PAMUNet((size, size, 3), attention=attention, score_activation=scores)
@@ -65,7 +68,7 @@ def comparisons(short):
             if batch > 1 and not short:
                 forms += ["plain formula", "Keras' convolutions"]
             if work == "predict":
-                forms += ["no batch norm"]
+                forms += ["not folded"]
             for backend in ("tensorflow", "jax"):
                 lists.append(
                     [

@@ -146,3 +146,64 @@ def test_publish(folder, tmp_path, monkeypatch):
         np.testing.assert_allclose(mean, expected, rtol=2e-3, atol=1e-4)
         moved.append(np.abs(np.array(one) - np.array(two)).max())
     assert max(moved) > 0.01
+
+
+PLAN = """
+recipe = "default"
+size = 32
+epochs = 1
+reference = "MED"
+[[rows]]
+table = "II"
+name = "MED"
+network = "res_unet"
+arguments = { filters = 4 }
+[[rows]]
+table = "II"
+name = "wider"
+network = "res_unet"
+arguments = { filters = 5 }
+paper = { phantom = ".5" }
+"""
+
+
+def test_reproduce_tables(tmp_path):
+    module = runpy.run_path(str(EXAMPLES / "reproduce_tables.py"))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN)
+    results = tmp_path / "results"
+
+    def reproduce(models=None):
+        data, runs = {"phantom": "phantom"}, tmp_path / "runs"
+        module["reproduce"](data, plan, models, [0], None, runs, results)
+        return (results / "tables.csv").read_text(), (results / "tables.md").read_text()
+
+    table, text = reproduce()
+    rows = [line.split(",") for line in table.splitlines()]
+    runs = [
+        tmp_path / "runs" / "phantom" / "random" / row[2].replace(" ", "-")
+        for row in rows[1:]
+    ]
+    for row, run in zip(rows[1:], runs, strict=True):
+        found = dict(zip(rows[0], row, strict=True))
+        scores = json.loads(
+            run.with_name(f"{run.name}-0").joinpath("metrics.json").read_text()
+        )
+        assert float(found["dice"]) == pytest.approx(
+            scores["summary"]["dice"], abs=1e-4
+        )
+    assert text.count("1 seed(s)") == 2
+    assert "| .5 |" in text
+    assert reproduce() == (table, text)
+    with pytest.raises(ValueError, match="networks of the plan: res_unet.*unet"):
+        reproduce(["unet"])
+    plan.write_text(PLAN.replace("size = 32", "size = 64"))
+    with pytest.raises(ValueError, match="'size': '64'.*Received.*'size': '32'"):
+        reproduce()
+
+
+def test_the_plan_of_the_tables_is_fit():
+    module = runpy.run_path(str(EXAMPLES / "reproduce_tables.py"))
+    _, rows = module["read_plan"](EXAMPLES / "tables.toml")
+    assert {row.table for row in rows} == {"I", "II"}
+    assert len(rows) == len({row.name for row in rows}) == 16
