@@ -62,6 +62,7 @@ NOT_RUN = {
     "make ": "calls these tests, or measures",
     "KERAS_BACKEND=jax .venv/bin/python -m pytest": "calls these tests",
     "export KERAS_BACKEND=": "the back end is that of the tests",
+    "python examples/reproduce_tables.py": "trains for days; tests/test_examples.py",
     "python examples/publish_": "trains for hours; tests/test_examples.py",
     "python -m tests.fuzz": "takes its time; tests/fuzz/test_fuzz.py",
     "pamunet_kvasir_seg_paper - pamunet_kvasir_seg:": "is what a command shows",
