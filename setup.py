@@ -83,7 +83,8 @@ setup(
     packages=[*find_packages(include=["keras_pamunet*"]), "keras_pamunet.presets"],
     package_dir={"keras_pamunet.presets": "hub"},
     package_data={
-        "keras_pamunet": ["py.typed"],
+        # The page, if it was built (make page).
+        "keras_pamunet": ["py.typed", "page_assets/*", "page_assets/*/*"],
         "keras_pamunet.presets": ["*/*"],
         "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
     },
