@@ -42,6 +42,7 @@ EXTRAS["dev"] = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=2.4",
+    "playwright>=1.50",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.12",

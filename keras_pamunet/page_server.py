@@ -1,6 +1,7 @@
 """Offers the page to browsers on this machine, and to no other."""
 
 import json
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,12 +35,19 @@ def make_server(site: str | Path, port: int = 8000) -> ThreadingHTTPServer:
         _Handler, directory=str(site), headers=json.loads(headers.read_text("utf-8"))
     )
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return _Server(("127.0.0.1", port), handler)
     except OSError as error:
         raise OSError(
             f"Expected a free port. Received: {port} ({error.strerror}). Name another "
             "(--port)."
         ) from error
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Says nothing of a browser that is closed before all is read."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(SimpleHTTPRequestHandler):

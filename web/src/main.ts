@@ -50,6 +50,7 @@ class Page {
     this.fillModels(Models.AUTOMATIC);
     this.listen();
     this.update();
+    if (site.models.length > 0) this.queue.prepare(site.models[0].kind);
   }
 
   private listen(): void {
@@ -155,8 +156,8 @@ class Page {
     this.list.update(items, this.stage.item);
     cancel.textContent = !isRunning && stopped ? 'Go on' : 'Cancel';
     cancel.disabled = !isRunning && !stopped;
-    clear.disabled = items.length === 0;
-    saveAll.disabled = saveTable.disabled = done.length === 0;
+    the('list-head').hidden = items.length === 0;
+    the('downloads').hidden = done.length === 0;
     saveOne.disabled = this.stage.item?.state !== 'done';
     threshold.disabled = done.length > 0 && !done.some((item) => item.hasThreshold);
     the('status').textContent = progressOf(items);

@@ -30,7 +30,7 @@ export class Queue {
   items: Item[] = [];
   isRunning = false;
   private count = 0;
-  private loaded: { name: string; info: ModelInfo } | null = null;
+  private loaded: { name: string; info: Promise<ModelInfo> } | null = null;
 
   /**
    * @param changed called whenever an item is another.
@@ -54,6 +54,11 @@ export class Queue {
       });
     }
     void this.run();
+  }
+
+  /** Loads the model for a kind of file before there is one; errors come with the file. */
+  prepare(kind: Kind): void {
+    this.load(this.models.of(kind)).catch(() => undefined);
   }
 
   /** Works on all that wait. */
@@ -147,15 +152,19 @@ export class Queue {
 
   private async load(model: Model): Promise<ModelInfo> {
     if (this.loaded?.name !== model.name) {
-      this.loaded = null;
-      try {
-        const info = await this.worker.call('load', { file: await model.open() });
-        this.loaded = { name: model.name, info };
-      } catch (error) {
-        throw new Error(`${model.name}: ${error instanceof Error ? error.message : error}`);
-      }
+      this.loaded = { name: model.name, info: this.open(model) };
     }
-    return this.loaded!.info;
+    const { loaded } = this;
+    try {
+      return await loaded.info;
+    } catch (error) {
+      if (this.loaded === loaded) this.loaded = null;
+      throw new Error(`${model.name}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  private async open(model: Model): Promise<ModelInfo> {
+    return this.worker.call('load', { file: await model.open() });
   }
 
   private async find(item: Item): Promise<void> {

@@ -162,7 +162,7 @@ function linearShares(source: number, target: number, bytes: boolean) {
   const far = new Float32Array(target);
   const scale = source / target;
   for (let to = 0; to < target; to++) {
-    const place = Math.fround((to + 0.5) * scale - 0.5);
+    const place = (to + 0.5) * scale - 0.5;
     const floor = Math.floor(place);
     const share = Math.fround(place - floor);
     first[to] = Math.min(Math.max(floor, 0), source - 1);
