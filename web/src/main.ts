@@ -105,6 +105,7 @@ class Page {
   private choose(value: string): void {
     this.models.choose(value);
     this.settings.largest = largest.checked = this.models.keepsLargest();
+    this.stage.reopen();
     this.queue.again();
   }
 

@@ -106,7 +106,7 @@ export class Queue {
   /** Takes results at another threshold. */
   async findAnew(): Promise<void> {
     for (const item of this.items.filter(({ state }) => state === 'done')) {
-      await this.find(item);
+      if (item.state === 'done' && this.items.includes(item)) await this.find(item);
       this.changed();
     }
   }

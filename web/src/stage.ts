@@ -2,6 +2,7 @@
 import { the } from './dom';
 import type { Item } from './queue';
 import { describe } from './results';
+import type { Found } from './shared/found';
 import type { Rule } from './shared/messages';
 import { type Picture, Viewer } from './viewer';
 import type { WorkerClient } from './worker_client';
@@ -35,26 +36,31 @@ export class Stage {
   async show(item: Item): Promise<void> {
     this.item = item;
     const number = ++this.asked;
-    if (item.state !== 'done') return;
-    const { key, file } = item;
-    const found = await this.worker.call('find', { key, rule: this.ruleOf(item) });
-    const content = this.picture?.key === key ? this.picture.content : await this.open(item);
-    if (number !== this.asked) return;
-    this.picture = { key, content };
-    this.viewer.show(content, found);
-    this.reveal(true);
-    the('layers').setAttribute('aria-label', `${file.name}: ${describe(found)}`);
-    the('caption').textContent = `${file.name}: ${describe(found)}`;
-    the('slices').hidden = found.slices === null;
-    slice.max = String(found.slices ?? 1);
-    this.tellSlice();
+    if (item.state !== 'done') {
+      this.say(`${item.file.name}: ${item.error || item.state}`);
+      return;
+    }
+    try {
+      const { key } = item;
+      const found = await this.worker.call('find', { key, rule: this.ruleOf(item) });
+      const content = this.picture?.key === key ? this.picture.content : await this.open(item);
+      if (number === this.asked) this.draw(item, content, found);
+    } catch (error) {
+      // What was cleared meanwhile is gone.
+      if (number === this.asked) this.say(`${item.file.name}: ${error}`);
+    }
   }
 
   clear(): void {
     this.asked++;
-    this.item = this.picture = null;
-    this.viewer.clear();
-    this.reveal(false);
+    this.item = null;
+    this.reopen();
+    this.say('What is found will be drawn here.');
+  }
+
+  /** Opens the picture anew next time: another model may show it in another window. */
+  reopen(): void {
+    this.picture = null;
   }
 
   /** Goes up by some slices, or down. */
@@ -75,6 +81,28 @@ export class Stage {
   turnBefore(): void {
     before.ariaPressed = String(before.ariaPressed !== 'true');
     this.look();
+  }
+
+  private draw(item: Item, content: Picture, found: Found): void {
+    const text = `${item.file.name}: ${describe(found)}`;
+    this.picture = { key: item.key, content };
+    this.viewer.show(content, found);
+    the('figure').hidden = false;
+    the('empty').hidden = true;
+    the('layers').setAttribute('aria-label', text);
+    the('caption').textContent = text;
+    the('slices').hidden = found.slices === null;
+    slice.max = String(found.slices ?? 1);
+    this.tellSlice();
+  }
+
+  /** A text in the place of the picture. */
+  private say(text: string): void {
+    this.viewer.clear();
+    this.picture = null;
+    the('figure').hidden = true;
+    the('empty').hidden = false;
+    the('empty').textContent = text;
   }
 
   private async open({ key, file, kind }: Item): Promise<Picture> {
@@ -101,10 +129,5 @@ export class Stage {
       opacity: Number(opacity.value) / 100,
     });
     the('opacity-value').textContent = `${opacity.value} %`;
-  }
-
-  private reveal(isThere: boolean): void {
-    the('figure').hidden = !isThere;
-    the('empty').hidden = isThere;
   }
 }

@@ -35,6 +35,9 @@ export class Network {
     if (!WebAssembly.validate(new Uint8Array(SIMD))) {
       throw new Error('This browser lacks WebAssembly SIMD. A newer one has it.');
     }
+    if (!self.isSecureContext) {
+      throw new Error('Browsers compute here only for pages by https, or of this machine.');
+    }
     if (file.size > MAX_BYTES) throw new Error('Expected an ONNX file below 2 GiB.');
     const bytes = new Uint8Array(await file.arrayBuffer());
     const metadata = await readMetadata(bytes);
