@@ -85,7 +85,7 @@ setup(
     package_dir={"keras_pamunet.presets": "hub"},
     package_data={
         # The page, if it was built (make page).
-        "keras_pamunet": ["py.typed", "page_assets/*", "page_assets/*/*"],
+        "keras_pamunet": ["py.typed", "page_assets/**"],
         "keras_pamunet.presets": ["*/*"],
         "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
     },

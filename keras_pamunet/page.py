@@ -15,6 +15,8 @@ from keras_pamunet.inference.onnx_model import OnnxModel
 # What `make page` builds of `web/`; in a wheel it is there.
 ASSETS = Path(__file__).parent / "page_assets"
 MODELS, SITE, SERVICE_WORKER = "models", "site.json", "sw.js"
+# What a browser fetches when it is used, and not before.
+ON_DEMAND = "assets/gpu/"
 
 
 def write_page(
@@ -121,8 +123,9 @@ def _add(model, site, progress):
 
 
 def _files(site):
-    """What a browser keeps to work offline: all but what tells it of a new version."""
+    """What a browser keeps to work offline, without what tells it of a new version."""
     names = [
         path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()
     ]
-    return sorted(name for name in names if name not in (SITE, SERVICE_WORKER))
+    others = (SITE, SERVICE_WORKER, ON_DEMAND)
+    return sorted(name for name in names if not name.startswith(others))

@@ -35,8 +35,10 @@ def write_onnx(path, input_range=(0, 255)):
 def assets(tmp_path):
     """A built page in small."""
     folder = tmp_path / "assets"
-    (folder / "assets").mkdir(parents=True)
-    for name in ("index.html", "sw.js", "headers.json", "assets/index.js"):
+    (folder / "assets/gpu").mkdir(parents=True)
+    for name in ("index.html", "sw.js", "headers.json"):
+        (folder / name).write_text(name)
+    for name in ("assets/index.js", "assets/gpu/a.wasm"):  # Not all need the second.
         (folder / name).write_text(name)
     return folder
 

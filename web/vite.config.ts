@@ -20,12 +20,21 @@ const headers: Plugin = {
   ],
 };
 
+/** What the graphics card alone needs lies by itself: a browser gets it when it is used. */
+function place(names: string[]): string {
+  const folder = names.some((name) => name.includes('asyncify')) ? 'assets/gpu' : 'assets';
+  return `${folder}/[name]-[hash][extname]`;
+}
+
 export default defineConfig({
   base: './',
   plugins: [headers],
   // The build of ONNX Runtime that loads its WASM from files of their own.
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
-  worker: { format: 'es' },
+  worker: {
+    format: 'es',
+    rolldownOptions: { output: { assetFileNames: ({ names }) => place(names) } },
+  },
   build: {
     outDir: '../keras_pamunet/page_assets',
     emptyOutDir: true,
@@ -36,6 +45,7 @@ export default defineConfig({
     rolldownOptions: {
       input: { index: 'index.html', sw: 'src/sw.ts' },
       output: {
+        assetFileNames: ({ names }) => place(names),
         entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
       },
     },

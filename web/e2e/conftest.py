@@ -14,6 +14,8 @@ from keras_pamunet.page_server import make_server
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Milliseconds. The machine of the tests may have other work.
 PATIENCE = 30_000
+# What Chromium says when a page asks for a graphics card and there is none.
+NO_CARD = "No available adapters."
 
 
 @pytest.fixture(scope="session")
@@ -46,19 +48,38 @@ def address(site):
         yield address
 
 
+# WebGPU, computed by Chromium's own software: slow, and the same everywhere.
+GPU = (
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+)
+
+
 @pytest.fixture(scope="session")
-def browser():
+def chromium():
+    """Chromium, to be launched with some arguments."""
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
     with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(
-            executable_path=CHROMIUM,
-            # As root there is no sandbox; /dev/shm may be small in a container.
-            args=["--no-sandbox", "--disable-dev-shm-usage"],
+        # As root there is no sandbox; /dev/shm may be small in a container.
+        common = ("--no-sandbox", "--disable-dev-shm-usage")
+        yield lambda *arguments: run.chromium.launch(
+            executable_path=CHROMIUM, args=[*common, *arguments]
         )
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    with chromium() as browser:
         yield browser
-        browser.close()
+
+
+@pytest.fixture
+def gpu_browser(chromium):
+    with chromium(*GPU) as browser:
+        yield browser
 
 
 @contextmanager
@@ -71,7 +92,9 @@ def opened(browser, address, **options):
         page.on(
             "console",
             lambda said: (
-                said.type in ("error", "warning") and complaints.append(said.text)
+                said.type in ("error", "warning")
+                and said.text != NO_CARD
+                and complaints.append(said.text)
             ),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -18,7 +18,7 @@ from keras_pamunet import choices
 from keras_pamunet.data import Phantom
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.onnx_model import OnnxModel
-from keras_pamunet.inference.volumes import predict_volumes
+from keras_pamunet.inference.volumes import predict_volume, predict_volumes
 from web.e2e.conftest import PATIENCE, opened, served
 
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", "shared/data"))
@@ -157,6 +157,23 @@ def test_volume(page, site, tmp_path):
     print(f"volume: {np.count_nonzero(ours != other)} of {ours.size} voxels differ")
     table = saved(page, "#save-table")[0].decode()
     assert_alike(table, (tmp_path / "found/results.csv").read_text())
+
+
+def test_graphics_card(gpu_browser, address, site, tmp_path):
+    """WebGPU finds the same, where it is asked for."""
+    path = tmp_path / "ct.nii.gz"
+    image = nibabel.load(ct(path))
+    image.slicer[:, :, 15:16].to_filename(path)
+    with opened(gpu_browser, address) as page:
+        page.check("#gpu")
+        page.uncheck("#largest")  # As `predict_volume` finds them all.
+        choose(page, path)
+        wait_for(page, 1)
+        mask = gzip.decompress(saved(page, "#save-one")[0])
+    found = predict_volume(model(site, choices.VOLUMES), path)
+    ours = np.asarray(found.dataobj)
+    theirs = np.frombuffer(mask[-ours.size :], "uint8")
+    assert ours.any() and np.mean(ours.ravel(order="F") != theirs) <= SHARE
 
 
 def test_first_mask(browser, address, tmp_path):

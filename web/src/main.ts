@@ -3,6 +3,7 @@ import { the } from './dom';
 import { onFiles } from './drop';
 import { Exports } from './exports';
 import { FileList } from './file_list';
+import { hasGraphicsCard } from './graphics_card';
 import { onKey } from './keys';
 import { Models } from './models';
 import { isModel } from './names';
@@ -19,6 +20,7 @@ const model = the<HTMLSelectElement>('model');
 const threshold = the<HTMLInputElement>('threshold');
 const flips = the<HTMLInputElement>('flips');
 const largest = the<HTMLInputElement>('largest');
+const gpu = the<HTMLInputElement>('gpu');
 const cancel = the<HTMLButtonElement>('cancel');
 const clear = the<HTMLButtonElement>('clear');
 const saveOne = the<HTMLButtonElement>('save-one');
@@ -26,7 +28,7 @@ const saveAll = the<HTMLButtonElement>('save-all');
 const saveTable = the<HTMLButtonElement>('save-table');
 
 class Page {
-  private settings: Settings = { threshold: 0.5, largest: true, flips: true };
+  private settings: Settings = { threshold: 0.5, largest: true, flips: true, gpu: false };
   private worker = new WorkerClient();
   private models: Models;
   private queue: Queue;
@@ -67,6 +69,10 @@ class Page {
     });
     flips.addEventListener('change', () => {
       this.settings.flips = flips.checked;
+      this.queue.again();
+    });
+    gpu.addEventListener('change', () => {
+      this.settings.gpu = gpu.checked;
       this.queue.again();
     });
     cancel.addEventListener('click', () =>
@@ -175,6 +181,7 @@ function progressOf(items: Item[]): string {
 async function start(): Promise<void> {
   const site = await readSite();
   new Page(site);
+  the('gpu-choice').hidden = !(await hasGraphicsCard());
   await keepOffline(site.version, () => {
     the('offline').textContent = 'It now works without a network, too.';
   });

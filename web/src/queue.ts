@@ -24,6 +24,8 @@ export interface Settings {
   threshold: number;
   largest: boolean;
   flips: boolean;
+  /** Whether the graphics card computes. */
+  gpu: boolean;
 }
 
 export class Queue {
@@ -164,7 +166,7 @@ export class Queue {
   }
 
   private async open(model: Model): Promise<ModelInfo> {
-    return this.worker.call('load', { file: await model.open() });
+    return this.worker.call('load', { file: await model.open(), gpu: this.settings.gpu });
   }
 
   private async find(item: Item): Promise<void> {

@@ -40,9 +40,16 @@ async function takeOver(): Promise<void> {
 async function answer(request: Request, url: URL): Promise<Response> {
   const cache = await caches.open(NAME);
   const kept = await cache.match(request, { ignoreSearch: true });
-  if (!kept) return fetch(request);
+  if (!kept) return fetched(request, cache);
   if (!url.pathname.endsWith(`/${LIST}`)) return withHeaders(kept);
   return fetch(request).catch(() => withHeaders(kept));
+}
+
+/** What is not among the files that all need, such as that for graphics cards. */
+async function fetched(request: Request, cache: Cache): Promise<Response> {
+  const found = await fetch(request);
+  if (found.ok) await cache.put(request, found.clone());
+  return found;
 }
 
 /** A server that sets none gets what isolates the page, and lets threads share memory. */

@@ -18,7 +18,7 @@ export interface Rule {
 
 /** What the worker does, by name: arguments and result. */
 export interface Calls {
-  load: { takes: { file: Blob }; gives: ModelInfo };
+  load: { takes: { file: Blob; gpu: boolean }; gives: ModelInfo };
   segment: { takes: { key: string; file: Blob; kind: Kind; flips: boolean }; gives: null };
   find: { takes: { key: string; rule: Rule }; gives: Found };
   /** Grey values of all slices of a volume, 0 to 255. */

@@ -1,10 +1,8 @@
 /** A network in ONNX Runtime, and what it takes. */
-import * as ort from 'onnxruntime-web/wasm';
-import glue from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
-import binary from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
+import type { InferenceSession } from 'onnxruntime-web/wasm';
 import { type Metadata, readMetadata } from './onnx_file';
+import { type Runtime, openRuntime } from './runtime';
 
-const MAX_THREADS = 8;
 const MAX_BYTES = 2 ** 31 - 1;
 /** A module of one SIMD instruction. */
 const SIMD = [
@@ -12,26 +10,17 @@ const SIMD = [
   253, 15, 253, 98, 11,
 ];
 
-// Absolute: ONNX Runtime would look beside its own script.
-ort.env.wasm.wasmPaths = {
-  mjs: new URL(glue, self.location.href).href,
-  wasm: new URL(binary, self.location.href).href,
-};
-// Threads share memory, which a browser allows to pages that are isolated.
-ort.env.wasm.numThreads = self.crossOriginIsolated
-  ? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS)
-  : 1;
-ort.env.logLevel = 'error';
-
 export class Network {
   private constructor(
     readonly metadata: Metadata,
     /** Batch, height and width, `null` where any will do, and channels. */
     readonly inputShape: [number | null, number | null, number | null, number],
-    private session: ort.InferenceSession,
+    private ort: Runtime,
+    private session: InferenceSession,
   ) {}
 
-  static async load(file: Blob): Promise<Network> {
+  /** Reads an ONNX file, to be run on the processor or on the graphics card. */
+  static async load(file: Blob, gpu: boolean): Promise<Network> {
     if (!WebAssembly.validate(new Uint8Array(SIMD))) {
       throw new Error('This browser lacks WebAssembly SIMD. A newer one has it.');
     }
@@ -41,9 +30,12 @@ export class Network {
     if (file.size > MAX_BYTES) throw new Error('Expected an ONNX file below 2 GiB.');
     const bytes = new Uint8Array(await file.arrayBuffer());
     const metadata = await readMetadata(bytes);
-    let session: ort.InferenceSession;
+    const ort = await openRuntime(gpu);
+    let session: InferenceSession;
     try {
-      session = await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+      session = await ort.InferenceSession.create(bytes, {
+        executionProviders: [gpu ? 'webgpu' : 'wasm'],
+      });
     } catch (error) {
       throw new Error(`ONNX Runtime cannot run this file: ${firstLine(error)}`);
     }
@@ -53,7 +45,7 @@ export class Network {
     if (shape.length !== 4 || !channels) {
       throw new Error('Expected a model of images (batch, height, width, channels).');
     }
-    return new Network(metadata, [shape[0], shape[1], shape[2], channels], session);
+    return new Network(metadata, [shape[0], shape[1], shape[2], channels], ort, session);
   }
 
   /** Probabilities `(count, height, width, classes)` of raw images of that order. */
@@ -85,7 +77,7 @@ export class Network {
     const [input] = this.session.inputNames;
     const [output] = this.session.outputNames;
     try {
-      const tensor = new ort.Tensor('float32', images, shape);
+      const tensor = new this.ort.Tensor('float32', images, shape);
       const found = await this.session.run({ [input]: tensor });
       return found[output].data as Float32Array;
     } catch (error) {

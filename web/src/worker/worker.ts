@@ -24,8 +24,8 @@ const CALLS: {
     takes: Calls[Name]['takes'], progress: Progress,
   ) => Promise<Calls[Name]['gives']> | Calls[Name]['gives'];
 } = {
-  load: async ({ file }) => {
-    const loaded = await Network.load(file);
+  load: async ({ file, gpu }) => {
+    const loaded = await Network.load(file, gpu);
     await network?.release();
     network = loaded;
     return describe(loaded);
