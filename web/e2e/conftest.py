@@ -13,7 +13,7 @@ from keras_pamunet.page_server import make_server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Milliseconds. The machine of the tests may have other work.
-PATIENCE = 30_000
+PATIENCE = 120_000
 # What Chromium says when a page asks for a graphics card and there is none.
 NO_CARD = "No available adapters."
 
