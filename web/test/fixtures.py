@@ -58,10 +58,12 @@ def resizing():
 
 
 def orientations():
-    """Affines turned by any angle, and the axes of the body that nibabel names."""
-    for _ in range(40):
-        turn, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
-        matrix = turn @ np.diag(RNG.uniform(0.5, 4, 3))
+    """Affines of any angle, half of them sheared, and the axes that nibabel names."""
+    for number in range(40):
+        matrix = RNG.normal(size=(3, 3))
+        if number % 2:
+            turn, _ = np.linalg.qr(matrix)
+            matrix = turn @ np.diag(RNG.uniform(0.5, 4, 3))
         affine = np.eye(4)
         affine[:3, :3] = matrix
         yield {"matrix": matrix.tolist(), "axes": io_orientation(affine).tolist()}
