@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench fuzz
+.PHONY: demo test lint bench fuzz page test-page
 
 demo: .venv/demo
 	KERAS_BACKEND=tensorflow $(BIN)/keras-pamunet train --data phantom --size 64 --weights pamunet_kvasir_seg --epochs 3 --batch-size 8 --output runs/demo
@@ -22,6 +22,19 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The page that segments in a browser, for a checkout and its wheel; Node.js builds it.
+page: web/node_modules
+	cd web && npm run build
+
+# In a real Chromium (Debian's package chromium), beside what `predict` finds.
+test-page: .venv/dev page
+	cd web && npm test
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -s web/e2e
+
+web/node_modules: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
 
 # The short form of the benchmarks. DATA=folder adds that of reading the folder,
 # KERAS_PAMUNET_DATA=folder that of preparing a volume in it.

@@ -42,6 +42,7 @@ EXTRAS["dev"] = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=2.4",
+    "playwright>=1.50",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.12",
@@ -83,7 +84,8 @@ setup(
     packages=[*find_packages(include=["keras_pamunet*"]), "keras_pamunet.presets"],
     package_dir={"keras_pamunet.presets": "hub"},
     package_data={
-        "keras_pamunet": ["py.typed"],
+        # The page, if it was built (make page).
+        "keras_pamunet": ["py.typed", "page_assets/**"],
         "keras_pamunet.presets": ["*/*"],
         "keras_pamunet.data.kvasir_seg": ["*.json", "splits/*.json"],
     },

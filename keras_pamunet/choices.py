@@ -19,3 +19,5 @@ Attention = Literal["luong", "self", "cross", "additive", "none"]
 ScoreActivation = Literal[
     "sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n", "first_order"
 ]
+# The presets of the highest Dice.
+PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"

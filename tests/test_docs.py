@@ -68,6 +68,7 @@ NOT_RUN = {
     "pamunet_kvasir_seg_paper - pamunet_kvasir_seg:": "is what a command shows",
     "keras-pamunet export --score-activation first_order": "is a part of a command",
     "keras-pamunet info MODEL": "MODEL stands for others",
+    "keras-pamunet page": "needs Node.js and a browser; web/e2e",
 }
 
 # Run folders that a page takes as given.

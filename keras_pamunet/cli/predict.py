@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from keras_pamunet import choices
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import (
     MODEL_HELP,
@@ -18,8 +19,6 @@ from keras_pamunet.cli.options import (
 )
 from keras_pamunet.cli.screen import bold, print_table
 
-# The presets of the highest Dice.
-PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"
 # More images than this are summed up.
 MOST_ROWS = 20
 
@@ -38,7 +37,7 @@ def predict(
             "--model",
             "-m",
             help=f"{MODEL_HELP} Or an .onnx file, without Keras. "
-            f"[default: {PHOTOGRAPHS}, of volumes {VOLUMES}]",
+            f"[default: {choices.PHOTOGRAPHS}, of volumes {choices.VOLUMES}]",
             show_default=False,
         ),
     ] = None,
@@ -262,7 +261,7 @@ def _open_model(model, is_volumes, quiet):
     from keras_pamunet.models import load_model
 
     if model is None:
-        model = VOLUMES if is_volumes else PHOTOGRAPHS
+        model = choices.VOLUMES if is_volumes else choices.PHOTOGRAPHS
         if not quiet:
             typer.echo(f"Model: {model}, for {hub.presets()[model]['task']}")
     return load_model(model)
