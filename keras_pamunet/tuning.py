@@ -44,6 +44,7 @@ from keras_pamunet.workers import (
     check_free,
     check_name,
     named_to_keras_tuner,
+    patient_channel,
     split_address,
     wait_for_chief,
 )
@@ -229,8 +230,9 @@ def tune(
         check_name(worker)
         if chief is None:
             raise ValueError("Expected the address of the `chief` for a worker.")
-    if chief is not None:
         split_address(chief)
+    elif chief is not None:
+        check_free(chief)
     if tuner not in TUNERS:
         raise ValueError(
             "Invalid value for argument `tuner`. Expected one of "
@@ -290,6 +292,8 @@ def tune(
     limit = {"max_epochs": epochs} if tuner == "hyperband" else {"max_trials": trials}
     limit["seed"] = seed
     if worker is not None and chief is not None:
+        if progress:
+            print(f"Worker {worker}: looks for the chief at {chief}", flush=True)
         wait_for_chief(chief, WAIT_FOR_CHIEF)
         _check_joins(output, settings, names)
         with (
@@ -409,7 +413,6 @@ class _Runs(keras_tuner.Tuner):
 
     def lead(self, address):
         """Gives the trials to workers, until all are done."""
-        check_free(address)
         if self.oracle.progress:
             print(
                 f"Listening at {address}. The search waits for workers: the same "
@@ -445,6 +448,7 @@ class _WorkerRuns(_Runs):
 
     def work(self, address, max_macs, **arguments):
         """Does trials until the chief has no more."""
+        self.oracle.stub = type(self.oracle.stub)(patient_channel(address))
         try:
             self.search(max_macs, **arguments)
         except errors.FatalError as error:

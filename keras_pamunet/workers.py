@@ -1,5 +1,6 @@
 """Processes that share a search: where its chief listens, and which are at work."""
 
+import json
 import os
 import re
 import socket
@@ -13,6 +14,14 @@ from filelock import FileLock, Timeout
 from keras_pamunet.files import LOCK, locked
 
 CHIEF = "chief"
+# A chief may die while it answers; another call waits for the next one.
+RETRY = {
+    "maxAttempts": 5,
+    "initialBackoff": "1s",
+    "maxBackoff": "10s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
 # Seconds that a worker waits while the chief looks at its lock.
 WAIT_FOR_LOCK = 5
 
@@ -63,6 +72,12 @@ def wait_for_chief(address: str, seconds: float) -> None:
                 f"Expected the chief of a search at {address}. None has answered for "
                 f"{seconds:g} seconds. Start it, or look for a firewall."
             ) from None
+
+
+def patient_channel(address: str) -> grpc.Channel:
+    """A channel to the chief, whose calls outlive a chief that is started again."""
+    config = {"methodConfig": [{"name": [{}], "retryPolicy": RETRY}]}
+    return grpc.insecure_channel(address, [("grpc.service_config", json.dumps(config))])
 
 
 def check_name(name: str) -> None:
