@@ -27,6 +27,7 @@ def open_run(
     settings: dict[str, Any],
     split: dict[str, Any],
     may_grow: str | None = None,
+    hint: str = "Name another output folder, or delete this one.",
 ) -> bool:
     """Looks whether a folder is free for a run, or holds it already.
 
@@ -36,6 +37,7 @@ def open_run(
         split: names of the pairs in each subset.
         may_grow: the setting that may be higher than that of the run in the folder,
             as `"recipe.epochs"`.
+        hint: what to do about a folder that holds another run.
 
     Returns:
         Whether the folder holds this run already.
@@ -53,7 +55,6 @@ def open_run(
             if held.get(name) != settings.get(name)
             and not (name == may_grow and _is_lower(held.get(name), settings[name]))
         ]
-        hint = "Name another output folder, or delete this one."
         if other:
             raise ValueError(
                 f"{output} holds a run of other settings: {', '.join(other)}. {hint}"
@@ -101,6 +102,26 @@ def check_backend(output: Path) -> None:
             f"Expected the back end that {output} was begun with: set KERAS_BACKEND="
             f"{backend}. Received: {keras.backend.backend()}, with which it would end "
             "with other weights. Or name another output folder."
+        )
+
+
+def check_versions(output: Path) -> None:
+    """Makes sure that this process has the versions that a run began with.
+
+    Raises:
+        ValueError: if those of this package, Keras or the back end differ.
+    """
+    began, here = read_config(output).get("versions", {}), versions()
+    names = ("keras-pamunet", "keras", keras.backend.backend())
+    other = [
+        f"{name} {here.get(name)}, not {began.get(name)}"
+        for name in names
+        if here.get(name) != began.get(name)
+    ]
+    if other:
+        raise ValueError(
+            f"Expected the versions that {output} was begun with. Received: "
+            f"{', '.join(other)}. Install those, or begin in another folder."
         )
 
 

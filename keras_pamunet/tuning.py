@@ -5,16 +5,20 @@ import dataclasses
 import inspect
 import io
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras
 import keras_tuner
 from keras_tuner import errors, oracles
 from matplotlib.figure import Figure
 
 from keras_pamunet.analysis.complexity import count
+from keras_pamunet.chief_oracle import MESSAGE, WORKERS, ChiefOracle
 from keras_pamunet.data import open_splits
 from keras_pamunet.files import (
     locked,
@@ -24,10 +28,26 @@ from keras_pamunet.files import (
     written_aside,
 )
 from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
-from keras_pamunet.run_folder import check_backend, open_run, write_config
+from keras_pamunet.run_folder import (
+    CONFIG,
+    check_backend,
+    check_versions,
+    open_run,
+    write_config,
+)
 from keras_pamunet.search import Search
 from keras_pamunet.targets import label_count
 from keras_pamunet.training import Recipe, find_recipe, train
+from keras_pamunet.workers import (
+    CHIEF,
+    at_work,
+    check_free,
+    check_name,
+    named_to_keras_tuner,
+    patient_channel,
+    split_address,
+    wait_for_chief,
+)
 
 TUNERS = {
     "bayesian": oracles.BayesianOptimizationOracle,
@@ -37,6 +57,10 @@ TUNERS = {
 TRIALS = "trials"
 DEFAULT_SEARCH = ("expansion", "attention_regularization")
 OBJECTIVE = keras_tuner.Objective("val_dice", "max")
+# Seconds that a worker waits for a chief to begin.
+WAIT_FOR_CHIEF = 300
+# Seconds until a worker asks again, while it waits for the trials of others.
+POLL = 1
 
 
 class SegmenterHyperModel(keras_tuner.HyperModel):
@@ -152,8 +176,10 @@ def tune(
     seed: int = 0,
     progress: bool = True,
     window: str | tuple[float, float] | None = None,
+    chief: str | None = None,
+    worker: str | None = None,
     **model_arguments: Any,
-) -> Search:
+) -> Search | None:
     """Searches the hyperparameters that give the best Dice on the validation pairs.
 
     Each trial is a run of `keras_pamunet.training.train`. The test pairs are not used.
@@ -181,17 +207,32 @@ def tune(
         seed: of the search, and of each run.
         progress: whether to show progress.
         window: see `train`.
+        chief: `"host:port"` of the process that leads a search of several. Without
+            `worker` this is that process: it listens there, gives the trials to the
+            workers and waits until all are done.
+        worker: name of this process as one that works for the `chief`, with the same
+            arguments and the same `output`, a folder that all of them share.
         **model_arguments: arguments of the network other than `input_shape`, the same
             in all trials.
 
     Returns:
-        The trials, the best first, and the folder of the best model.
+        The trials, the best first, and the folder of the best model; None for a worker.
 
     Raises:
         ValueError: for unfit data or arguments, a folder that holds another search,
-            and if no trial could be trained.
-        OSError: if the folder cannot be written.
+            and if no trial could be trained. Of a worker also for other settings,
+            pairs, versions or back end than the chief's, and for a name that
+            another one has.
+        OSError: if the folder cannot be written, the chief cannot listen, or a worker
+            finds none.
     """
+    if worker is not None:
+        check_name(worker)
+        if chief is None:
+            raise ValueError("Expected the address of the `chief` for a worker.")
+        split_address(chief)
+    elif chief is not None:
+        check_free(chief)
     if tuner not in TUNERS:
         raise ValueError(
             "Invalid value for argument `tuner`. Expected one of "
@@ -246,19 +287,30 @@ def tune(
         "progress": progress,
         **model_arguments,
     }
-    hyperband = tuner == "hyperband"
-    limit = {"max_epochs": epochs} if hyperband else {"max_trials": trials}
-    # KerasTuner takes a seed of 0 for none.
-    oracle = TUNERS[tuner](
-        OBJECTIVE,
-        seed=seed + 1,
-        # A failed trial is marked; no number of them ends the search without a table.
-        max_consecutive_failed_trials=sys.maxsize,
-        **limit,
-    )
-    oracle.verbose = int(progress)
     names = {name: source.names for name, source in subsets.items()}
-    with locked(output):
+    place = {"directory": output.resolve(), "project_name": TRIALS}
+    limit = {"max_epochs": epochs} if tuner == "hyperband" else {"max_trials": trials}
+    limit["seed"] = seed
+    if worker is not None and chief is not None:
+        if progress:
+            print(f"Worker {worker}: looks for the chief at {chief}", flush=True)
+        wait_for_chief(chief, WAIT_FOR_CHIEF)
+        _check_joins(output, settings, names)
+        with (
+            at_work(output / TRIALS / WORKERS, worker),
+            named_to_keras_tuner(worker, chief),
+        ):
+            runs = _WorkerRuns(_oracle(TUNERS[tuner], **limit), hypermodel, **place)
+            runs.work(chief, max_macs, **arguments)
+        return None
+    if chief is None:
+        oracle = _oracle(TUNERS[tuner], **limit)
+        oracle.verbose = int(progress)
+    else:
+        kind = type("Chief", (ChiefOracle, TUNERS[tuner]), {})
+        oracle = _oracle(kind, folder=output / TRIALS, progress=progress, **limit)
+    role = nullcontext() if chief is None else named_to_keras_tuner(CHIEF, chief)
+    with locked(output), role:
         resumed = open_run(output, settings, names)
         if resumed:
             check_backend(output)
@@ -268,10 +320,14 @@ def tune(
             hypermodel.build(keras_tuner.HyperParameters())
             write_config(output, settings, names)
         try:
-            runs = _Runs(
-                oracle, hypermodel, directory=output.resolve(), project_name=TRIALS
-            )
-            runs.search(max_macs, **arguments)
+            runs = _Runs(oracle, hypermodel, **place)
+            # It may have begun in the other role, whose file KerasTuner looks for.
+            if (output / TRIALS / "oracle.json").exists():
+                oracle.reload()
+            if chief is None:
+                runs.search(max_macs, **arguments)
+            elif oracle.remaining_trials() != 0 or oracle.ongoing_trials:
+                runs.lead(chief)
             rows = _table(runs, epochs)
         except errors.FatalError as error:
             raise error.__cause__ from None
@@ -282,6 +338,29 @@ def tune(
                 raise
             raise _damaged(output / TRIALS, error) from error
         return _report(rows, runs, settings, output)
+
+
+def _oracle(kind, seed, **arguments):
+    return kind(
+        objective=OBJECTIVE,
+        seed=seed + 1,  # KerasTuner takes a seed of 0 for none.
+        # A failed trial is marked; no number of them ends the search without a table.
+        max_consecutive_failed_trials=sys.maxsize,
+        **arguments,
+    )
+
+
+def _check_joins(output, settings, names):
+    """Makes sure that a worker does what the chief, who answers, has begun."""
+    if not (output / CONFIG).exists():
+        raise ValueError(
+            f"Expected the chief's folder as the worker's output. {output} holds no "
+            "search. Name the same one, on a file system that both share."
+        )
+    hint = "Start the worker with the arguments of the chief, on the same data."
+    open_run(output, settings, names, hint=hint)
+    check_backend(output)
+    check_versions(output)
 
 
 def _labels(arguments):
@@ -315,14 +394,15 @@ def _table(runs, epochs):
 
 def _report(rows, runs, settings, output):
     """Writes the table, the picture and the best model."""
+    found = Search(trials=rows, folder=output)
     _write_table(rows, output / "trials.csv")
-    _draw(rows, settings["max_macs"], output / "trials.png")
-    best = rows[0]
+    _draw(found, settings["max_macs"], output / "trials.png")
+    best = found.best
     if best["status"] != "done":
         raise ValueError(f"No trial could be trained; see {output / 'trials.csv'}")
     model = load_model(runs.run_folder(best["trial"]))
     model.save_to_preset(output / "best", {"search": plain(settings), "trial": best})
-    return Search(trials=rows, folder=output)
+    return found
 
 
 class _Runs(keras_tuner.Tuner):
@@ -330,6 +410,16 @@ class _Runs(keras_tuner.Tuner):
 
     def run_folder(self, trial_id):
         return Path(self.get_trial_dir(trial_id), "run")
+
+    def lead(self, address):
+        """Gives the trials to workers, until all are done."""
+        if self.oracle.progress:
+            print(
+                f"Listening at {address}. The search waits for workers: the same "
+                "command with --worker and a name, on any number of machines.",
+                flush=True,
+            )
+        self.search()
 
     def run_trial(self, trial, max_macs, epochs, **arguments):
         hp = trial.hyperparameters
@@ -351,6 +441,31 @@ class _Runs(keras_tuner.Tuner):
             except (ValueError, OSError) as error:  # Of no trial, but of the whole.
                 raise errors.FatalError(str(error)) from error
         return {OBJECTIVE.name: dice, "macs": macs}
+
+
+class _WorkerRuns(_Runs):
+    """Trials that a chief gives to this worker."""
+
+    def work(self, address, max_macs, **arguments):
+        """Does trials until the chief has no more."""
+        self.oracle.stub = type(self.oracle.stub)(patient_channel(address))
+        try:
+            self.search(max_macs, **arguments)
+        except errors.FatalError as error:
+            raise error.__cause__ from None
+        except grpc.RpcError as error:
+            raise OSError(
+                f"The chief at {address} has ended or refused: {error.details()}. What "
+                "is done is kept: start both again with the same commands."
+            ) from error
+
+    def pre_create_trial(self):
+        time.sleep(POLL)
+
+    def on_trial_end(self, trial):
+        path = Path(self.get_trial_dir(trial.trial_id), MESSAGE)
+        replace_text(path, trial.message or "")
+        super().on_trial_end(trial)
 
 
 def _row(trial, hypermodel, epochs):
@@ -386,13 +501,17 @@ def _write_table(rows, path):
     replace_text(path, text.getvalue())
 
 
-def _draw(rows, max_macs, path):
-    """Dice against MACs, each trial with its number."""
+def _draw(found, max_macs, path):
+    """Dice against MACs, each trial with its number, and their Pareto front."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel="multiply-adds, millions", ylabel="validation Dice")
     axes.grid(alpha=0.3)
-    for index, row in enumerate(rows):
+    front = [(row["macs"] / 1e6, row["dice"]) for row in found.front]
+    if len(front) > 1:
+        style = {"color": "tab:blue", "alpha": 0.4, "label": "Pareto front"}
+        axes.step(*zip(*front), where="post", **style)
+    for index, row in enumerate(found.trials):
         if row["status"] == "done":
             x, y = row["macs"] / 1e6, row["dice"]
             axes.plot(x, y, "o", color="tab:blue")
@@ -401,6 +520,7 @@ def _draw(rows, max_macs, path):
             axes.text(x, y, f"  {row['trial']}  ", ha=side, va="center")
     if max_macs is not None:
         axes.axvline(max_macs / 1e6, color="tab:red", linestyle="--", label="ceiling")
+    if axes.get_legend_handles_labels()[0]:
         axes.legend()
     with written_aside(path) as new:
         figure.savefig(new, dpi=120)

@@ -67,6 +67,8 @@ NOT_RUN = {
     "python -m tests.fuzz": "takes its time; tests/fuzz/test_fuzz.py",
     "pamunet_kvasir_seg_paper - pamunet_kvasir_seg:": "is what a command shows",
     "keras-pamunet export --score-activation first_order": "is a part of a command",
+    "keras-pamunet tune --chief": "waits for others; tests/test_chief_oracle.py",
+    "python -m keras_pamunet.beam": "tests/test_beam.py",
     "keras-pamunet info MODEL": "MODEL stands for others",
     "keras-pamunet page": "needs Node.js and a browser; web/e2e",
 }

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import keras
 import keras_tuner
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -333,3 +334,27 @@ def test_direction_of_the_objective(tmp_path, rng, several):
     if not several:
         tuner = search(keras_tuner.Objective("val_dice", "max"), "right")
         assert 0 <= tuner.oracle.get_best_trials()[0].score <= 1
+
+
+def test_pareto_front():
+    """Those that no other trial beats in Dice with as few MACs; by trying all pairs."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"trial": str(x), "status": "done", "dice": float(dice), "macs": int(macs)}
+        for x, (dice, macs) in enumerate(rng.integers(0, 9, (30, 2)))
+    ]
+    rows += [{"trial": "x", "status": "failed", "dice": 0.0, "macs": None}]
+    done = rows[:-1]
+    best = {
+        (row["macs"], row["dice"])
+        for row in done
+        if all(
+            other["dice"] < row["dice"]
+            or (other["dice"] == row["dice"] and other["macs"] >= row["macs"])
+            or other["macs"] > row["macs"]
+            for other in done
+        )
+    }
+    front = tuning.Search(trials=rows, folder=None).front
+    assert [(row["macs"], row["dice"]) for row in front] == sorted(best)
+    assert 1 < len(front) < 10

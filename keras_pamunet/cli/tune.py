@@ -64,6 +64,20 @@ def tune(
     num_classes: Classes = 1,
     overlapping: Overlapping = None,
     seed: Seed = 0,
+    chief: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Share the search: listen here for workers and give them the trials.",
+        ),
+    ] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Work for that --chief, with its other options and its --output.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Search hyperparameters. The same command goes on after a break."""
@@ -86,6 +100,8 @@ def tune(
             seed=seed,
             progress=not quiet,
             window=window_of(window),
+            chief=chief,
+            worker=worker,
             num_classes=num_classes,
             **given,
         )
@@ -104,10 +120,22 @@ def tune(
         f"{folder} keeps what is done. To go on: ",
         "tune",
     )
+    if found is None:
+        typer.echo(f"All trials are done. The chief writes {bold(folder)}.")
+        return
     columns = (Column(name, overflow="fold") for name in found.best)
     table = Table(*columns, title="Trials, the best first")
     for row in found.trials:
         table.add_row(*(figure(value) for value in row.values()))
     print_table(table)
+    if len(found.front) > 1:
+        _show_front(found.front)
     for name in ("trials.csv", "trials.png", "best"):
         typer.echo(bold(folder / name))
+
+
+def _show_front(rows):
+    table = Table("multiply-adds", "Dice", "trial", title="Best for its multiply-adds")
+    for row in rows:
+        table.add_row(figure(row["macs"]), figure(row["dice"]), row["trial"])
+    print_table(table)
