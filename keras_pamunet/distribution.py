@@ -134,6 +134,9 @@ class _TensorFlowDevices(Devices):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
         if self.processes > 1:
+            # Keras 3.15 fails on the first batch of several processes, to build what
+            # is built here, unless the strategy is that of the scope alone.
+            model._distribute_strategy = None
             model.train_step = _of_vectors(model.train_step)
             model.test_step = _of_vectors(model.test_step)
 

@@ -7,6 +7,7 @@ environment describes.
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -86,6 +87,7 @@ def main():
     parser.add_argument("--kill", type=int, nargs=2, help="process, step")
     parser.add_argument("--devices", type=int, default=1, help="of TensorFlow")
     options = parser.parse_args()
+    keras.config.disable_traceback_filtering()
     if options.devices > 1:
         import tensorflow as tf
 
@@ -108,8 +110,65 @@ def main():
         **ARGUMENTS,
     )
     found = {"losses": steps.losses, "devices": devices.count, "dice": result.dice}
+    if BACKEND == "jax" and devices.count > devices.processes:
+        found |= collectives(options.network) | {"own_scope": fit_in_own_scope()}
     path = options.output / f"process_{devices.process}.json"
     path.write_text(json.dumps(found))
+
+
+def collectives(network):
+    """What the devices exchange in a step, as JAX has compiled it."""
+    import jax
+
+    shape = (16, ARGUMENTS["size"], ARGUMENTS["size"])
+    with keras.distribution.DataParallel().scope():
+        model = Segmenter.networks[network]((*shape[1:], 3))
+        model.make_train_function()  # Makes the optimizer's variables.
+        layout = keras.distribution.distribution().get_data_layout((16, 1, 1, 1))
+        state = [
+            [variable.value for variable in variables]
+            for variables in (
+                model.trainable_variables,
+                model.non_trainable_variables,
+                model.optimizer.variables,
+                model.metrics_variables,
+            )
+        ]
+        batch = [
+            jax.device_put(np.zeros((*shape, channels)), layout.backend_layout)
+            for channels in (3, 1)
+        ]
+        text = jax.jit(model.train_step).lower(state, batch).compile().as_text()
+    sums = [
+        sum(map(_numbers, re.findall(r"\[([\d,]*)\]", shapes)))
+        for shapes in re.findall(r"= (\S+|\(.*?\)) all-reduce(?:-start)?\(", text)
+    ]
+    gathers = re.findall(r" (all-gather|all-to-all|collective-permute)\S*\(", text)
+    return {
+        "gathers": len(gathers),
+        "largest_sum": max(sums),
+        "other_sums": sum(sums) - max(sums),
+        "weights": sum(int(np.prod(x.shape)) for x in model.trainable_variables),
+    }
+
+
+def _numbers(shape):
+    return int(np.prod([int(side) for side in shape.split(",") if side]))
+
+
+def fit_in_own_scope():
+    """Losses of `fit` alone, and within a distribution that its caller has set."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (32, 32, 32, 3), "uint8")
+    masks = rng.integers(0, 2, (32, 32, 32, 1), "uint8")
+    losses = []
+    for distribution in (None, keras.distribution.DataParallel()):
+        keras.distribution.set_distribution(distribution)
+        keras.utils.set_random_seed(0)
+        history = Tiny().fit(images, masks, 16, epochs=2, verbose=0, shuffle=False)
+        losses.append(history.history["loss"])
+    keras.distribution.set_distribution(None)
+    return losses
 
 
 def start(output, distribute, *, devices=1, processes=1, options=()):
@@ -169,12 +228,6 @@ def run(output, distribute, **arguments):
         json.loads((output / f"process_{index}.json").read_text())
         for index in range(len(processes))
     ]
-
-
-def largest_difference(one, other):
-    """Of the losses in steps, and of the weights that were kept in the end."""
-    losses = np.abs(np.subtract(one["losses"], other["losses"])).max()
-    return losses
 
 
 if __name__ == "__main__":
