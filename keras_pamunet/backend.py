@@ -146,10 +146,11 @@ def own_losses(losses: list[Any]) -> list[Any]:
         return losses
     import tensorflow as tf
 
-    replica = tf.distribute.get_replica_context()
-    if replica is None or replica.num_replicas_in_sync == 1:
+    is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    if is_one or tf.distribute.in_cross_replica_context():
         return losses
-    return [loss for loss in losses if loss.device in replica.devices]
+    here = tf.zeros(()).device
+    return [loss for loss in losses if loss.device == here]
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:

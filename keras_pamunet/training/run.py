@@ -57,6 +57,7 @@ def train(
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    accumulate: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -93,6 +94,8 @@ def train(
             `weights`, else to 128, and to 64 for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
         batch_size: defaults to the recipe's, 16 or 8.
+        accumulate: parts of a batch to compute one after another, if it does not fit
+            the memory. Defaults to the recipe's, the whole at once.
         learning_rate: the highest of the schedule; the only one of the paper's
             recipe. Defaults to the recipe's, 0.001 or 0.01.
         seed: of the weights, the drawn split, the order and the augmentation.
@@ -111,9 +114,9 @@ def train(
             `keras_pamunet.distribution.join`, or what that returns. Of several
             processes each calls `train` with the same arguments, and the first writes
             the run folder, which all can read.
-        **model_arguments: arguments of the network other than `input_shape`. They
-            default to those of the `weights`. On CT volumes `mirror_axes` default to
-            `()`, for a liver lies on one side.
+        **model_arguments: arguments of the network other than `input_shape`, such as
+            `dtype="mixed_bfloat16"`. They default to those of the `weights`. On CT
+            volumes `mirror_axes` default to `()`, for a liver lies on one side.
 
     Returns:
         What `keras_pamunet.evaluation.evaluate` returns for `subset`.
@@ -132,7 +135,11 @@ def train(
         network=network,
         split=split,
         recipe=find_recipe(
-            recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+            recipe,
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
         ),
         size=size,
         seed=seed,
