@@ -133,7 +133,8 @@ def test_shards():
     options = {"shuffle": True, "repeat": True, "first_batch": 1}
 
     def run(shard):
-        return itertools.islice(pipeline(pairs, 6, Augment(), **options, shard=shard), 3)
+        batches = pipeline(pairs, 6, Augment(), **options, shard=shard)
+        return itertools.islice(batches, 3)
 
     shards = [run(grain.sharding.ShardOptions(index, 3)) for index in range(3)]
     for whole, *parts in zip(run(None), *shards):
