@@ -29,11 +29,13 @@ class Devices:
         count: number of devices, of all processes together.
         processes: number of processes.
         process: number of this one.
+        accumulates: whether optimizers can add up the gradients of several batches.
     """
 
     count = 1
     processes = 1
     process = 0
+    accumulates = True
 
     @property
     def shard(self) -> grain.sharding.ShardOptions:
@@ -117,6 +119,9 @@ class _JaxDevices(Devices):
 
 
 class _TensorFlowDevices(Devices):
+    # Keras 3.15 asks for a condition in which TensorFlow's replicas cannot meet.
+    accumulates = False
+
     def __init__(self, strategy, processes=1, process=0):
         self.strategy = strategy
         self.count = strategy.num_replicas_in_sync

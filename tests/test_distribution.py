@@ -80,11 +80,15 @@ class FourDevices(Devices):
 @once
 def test_unfit_batch(tmp_path):
     """Before any data is read."""
-    arguments = {"output": tmp_path / "run", "distribute": FourDevices()}
+    devices = FourDevices()
+    arguments = {"output": tmp_path / "run", "distribute": devices}
     with pytest.raises(ValueError, match="by 4 devices.*batch_size=10. Give 8 or 12"):
         training.train("nowhere", batch_size=10, **arguments)
     with pytest.raises(ValueError, match="batch_size=3. Give 4"):
         training.train("nowhere", batch_size=3, **arguments)
+    devices.accumulates = False
+    with pytest.raises(ValueError, match="no `accumulate`.*accumulate=2, 4 devices"):
+        training.train("nowhere", accumulate=2, **arguments)
     assert not (tmp_path / "run").exists()
 
 

@@ -249,7 +249,7 @@ class Run:
                     "Expected `window` or `input_range`, which are the same. Received: "
                     f"window={window}, input_range={arguments['input_range']}"
                 )
-        _check_divides(recipe, devices)
+        _check_batch(recipe, devices)
         subsets = open_splits(data, split, labels, seed)
         if len(subsets["train"]) < devices.count:
             raise ValueError(
@@ -533,8 +533,14 @@ class Run:
         }
 
 
-def _check_divides(recipe, devices):
+def _check_batch(recipe, devices):
     """Makes sure that the devices get equal parts of a batch."""
+    if recipe.parts > 1 and not devices.accumulates:
+        raise ValueError(
+            "Expected no `accumulate` on several devices under TensorFlow. Received: "
+            f"accumulate={recipe.accumulate}, {devices.count} devices. Set "
+            "KERAS_BACKEND=jax, or leave it out: each has a part of the batch only."
+        )
     parts = recipe.parts * devices.count
     if recipe.batch_size % parts:
         lower = recipe.batch_size // parts * parts
