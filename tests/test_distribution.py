@@ -45,9 +45,11 @@ def test_devices_of_one_process(one, tmp_path):
     assert found["devices"] == DEVICES
     check_same(one, tmp_path, [found])
     if JAX:
-        # One sum for the gradients of all weights, the others of batch statistics.
+        # One sum for all gradients but those of batch normalisation, which are among
+        # those of its statistics, three forth and three back. Then some of the scores.
         assert found["gathers"] == 0
-        assert found["largest_sum"] >= found["weights"] > found["other_sums"]
+        assert found["largest_sum"] >= found["weights"]
+        assert 0 < found["other_sums"] < 7 * found["channels"]
         np.testing.assert_allclose(*found["own_scope"], atol=1e-4)
 
 

@@ -26,8 +26,7 @@ from keras_pamunet.models.task import Task
 
 ROOT = Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
-# The recipe's own rate would be warmed up over all of so few steps.
-ARGUMENTS = {"size": 32, "batch_size": 16, "learning_rate": 0.01, "progress": False}
+ARGUMENTS = {"size": 32, "batch_size": 16, "progress": False}
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -84,10 +83,10 @@ def main():
     parser.add_argument("distribute")
     parser.add_argument("--network", default="tiny")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--kill", type=int, nargs=2, help="process, step")
     parser.add_argument("--devices", type=int, default=1, help="of TensorFlow")
     options = parser.parse_args()
-    keras.config.disable_traceback_filtering()
     if options.devices > 1:
         import tensorflow as tf
 
@@ -105,6 +104,7 @@ def main():
         options.output / "run",
         network=options.network,
         epochs=options.epochs,
+        learning_rate=options.learning_rate,
         distribute=devices,
         callbacks=[steps],
         **ARGUMENTS,
@@ -144,11 +144,18 @@ def collectives(network):
         for shapes in re.findall(r"= (\S+|\(.*?\)) all-reduce(?:-start)?\(", text)
     ]
     gathers = re.findall(r" (all-gather|all-to-all|collective-permute)\S*\(", text)
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    channels = sum(layer.gamma.shape[0] for layer in norms)
     return {
         "gathers": len(gathers),
         "largest_sum": max(sums),
         "other_sums": sum(sums) - max(sums),
-        "weights": sum(int(np.prod(x.shape)) for x in model.trainable_variables),
+        "weights": model.count_params() - 4 * channels,
+        "channels": channels,
     }
 
 
@@ -221,7 +228,7 @@ def _free_port():
 def run(output, distribute, **arguments):
     """Trains; returns what each process has found."""
     processes = start(output, distribute, **arguments)
-    said = [process.communicate(timeout=300)[0] for process in processes]
+    said = [process.communicate(timeout=900)[0] for process in processes]
     for process, text in zip(processes, said):
         assert process.returncode == 0, text[-3000:]
     return [
