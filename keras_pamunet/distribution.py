@@ -108,9 +108,11 @@ class _JaxDevices(Devices):
             yield
 
     def agree(self, number):
+        import jax
         from jax.experimental import multihost_utils
 
-        return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+        with _named(jax.errors.JaxRuntimeError, self.processes):
+            return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
     def rows(self, arrays, batch_size):
         own = slice(self.process, None, self.processes)
@@ -155,8 +157,10 @@ class _TensorFlowDevices(Devices):
             context = tf.distribute.get_replica_context()
             return context.all_reduce("SUM", tf.constant(number * (self.process == 0)))
 
-        found = self.strategy.experimental_local_results(self.strategy.run(total))[0]
-        return int(found) * self.processes // self.count
+        with _named(tf.errors.OpError, self.processes):
+            found = self.strategy.run(total)
+        first = self.strategy.experimental_local_results(found)[0]
+        return int(first) * self.processes // self.count
 
     def batches(self, dataset):
         if self.processes == 1:

@@ -5,6 +5,7 @@ environment describes.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import re
@@ -26,7 +27,10 @@ from keras_pamunet.models.task import Task
 
 ROOT = Path(__file__).parents[2]
 BACKEND = keras.backend.backend()
-ARGUMENTS = {"size": 32, "batch_size": 16, "progress": False}
+SIZE = 32
+RECIPE = dataclasses.replace(
+    training.RECIPES["default"], batch_size=16, batch_statistics=False, flips=False
+)
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -103,11 +107,13 @@ def main():
         "phantom",
         options.output / "run",
         network=options.network,
+        recipe=RECIPE,
+        size=SIZE,
+        progress=False,
         epochs=options.epochs,
         learning_rate=options.learning_rate,
         distribute=devices,
         callbacks=[steps],
-        **ARGUMENTS,
     )
     found = {"losses": steps.losses, "devices": devices.count, "dice": result.dice}
     if BACKEND == "jax" and devices.count > devices.processes:
@@ -120,7 +126,7 @@ def collectives(network):
     """What the devices exchange in a step, as JAX has compiled it."""
     import jax
 
-    shape = (16, ARGUMENTS["size"], ARGUMENTS["size"])
+    shape = (16, SIZE, SIZE)
     with keras.distribution.DataParallel().scope():
         model = Segmenter.networks[network]((*shape[1:], 3))
         model.make_train_function()  # Makes the optimizer's variables.
