@@ -61,7 +61,6 @@ NOT_RUN = {
     "pip install": "the environment is that of the tests",
     "make ": "calls these tests, or measures",
     "KERAS_BACKEND=jax .venv/bin/python -m pytest": "calls these tests",
-    "KERAS_BACKEND=jax python -m tests.": "trains several times",
     "KERAS_DISTRIBUTION_": "waits for another process; tests/test_distribution.py",
     "TF_CONFIG=": "waits for another process; tests/test_distribution.py",
     "export KERAS_BACKEND=": "the back end is that of the tests",
