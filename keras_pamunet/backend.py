@@ -137,6 +137,22 @@ def over_batch(function: Callable[..., Any], tensors: Any) -> Any:
     return keras.ops.map(function, tensors)
 
 
+def own_losses(losses: list[Any]) -> list[Any]:
+    """Those that this replica has added, of the losses in a model's layers.
+
+    TensorFlow's replicas within a process take turns, and all add to the same lists.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return losses
+    import tensorflow as tf
+
+    is_one = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    if is_one or tf.distribute.in_cross_replica_context():
+        return losses
+    here = tf.zeros(()).device
+    return [loss for loss in losses if loss.device == here]
+
+
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its operations fused by XLA under TensorFlow, too.
 

@@ -15,6 +15,7 @@ Network = Literal[
 ]
 Recipe = Literal["default", "paper"]
 Tuner = Literal["bayesian", "random", "hyperband"]
+Distribute = Literal["none", "auto", "data_parallel", "multi_worker"]
 Attention = Literal["luong", "self", "cross", "additive", "none"]
 ScoreActivation = Literal[
     "sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n", "first_order"

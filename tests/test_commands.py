@@ -67,7 +67,10 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
     assert "score_activation" not in seen
     assert seen["weights"] == "some" and seen["input_range"] == (-200, 250)
     run(*command, "--score-activation", "first_order")
-    assert seen["score_activation"] == "first_order"
+    assert seen["score_activation"] == "first_order" and "dtype" not in seen
+    assert seen["distribute"].count == 1 and seen["accumulate"] is None
+    run(*command, "--mixed-precision", "--accumulate", 4)
+    assert seen["dtype"] == "mixed_bfloat16" and seen["accumulate"] == 4
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,8 @@ def test_command_line_training(folder, tmp_path, monkeypatch):
         (("train", "-o", "full"), "holds other files"),
         (("train", "-o", "preset"), "config.json is not of a run"),
         (("train", "--learning-rate", "0"), "learning_rate=0.0"),
+        (("train", "--accumulate", "3"), "accumulate=3, batch_size=16"),
+        (("train", "--distribute", "multi_worker"), "description of the processes"),
         (("evaluate", "--model", "nosuch"), "'nosuch'"),
         (("predict", __file__, "--model", "nosuch"), "name of a preset"),
     ],

@@ -61,6 +61,8 @@ NOT_RUN = {
     "pip install": "the environment is that of the tests",
     "make ": "calls these tests, or measures",
     "KERAS_BACKEND=jax .venv/bin/python -m pytest": "calls these tests",
+    "KERAS_DISTRIBUTION_": "waits for another process; tests/test_distribution.py",
+    "TF_CONFIG=": "waits for another process; tests/test_distribution.py",
     "export KERAS_BACKEND=": "the back end is that of the tests",
     "python examples/reproduce_tables.py": "trains for days; tests/test_examples.py",
     "python examples/publish_": "trains for hours; tests/test_examples.py",

@@ -40,6 +40,14 @@ def train(
     size: TrainingSize = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: BatchSize = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            help="Parts of a batch to compute one after another, if it does not fit "
+            "the memory.",
+            min=1,
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Default: 0.001, of the paper 0.01.")
     ] = None,
@@ -100,6 +108,17 @@ def train(
         str | None,
         typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
     ] = None,
+    distribute: Annotated[
+        choices.Distribute,
+        typer.Option(
+            help="Devices that share each batch: all of this machine (data_parallel), "
+            "of several processes (multi_worker), or what of these there is (auto)."
+        ),
+    ] = "none",
+    mixed_precision: Annotated[
+        bool,
+        typer.Option(help="Compute in bfloat16, with weights in float32."),
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -107,8 +126,10 @@ def train(
 
     def run():
         from keras_pamunet import training
+        from keras_pamunet.distribution import join
 
-        return training.train(
+        devices = join(distribute)
+        result = training.train(
             data,
             folder,
             network=network,
@@ -117,13 +138,16 @@ def train(
             size=size,
             epochs=epochs,
             batch_size=batch_size,
+            accumulate=accumulate,
             learning_rate=learning_rate,
             seed=seed,
             progress=not quiet,
             weights=weights,
             window=window_of(window),
+            distribute=devices,
             **given,
         )
+        return result if devices.process == 0 else None
 
     options = {
         "encoder_weights": encoder_weights,
@@ -138,6 +162,7 @@ def train(
         "num_classes": num_classes,
         "masks": masks_of(overlapping),
         "class_names": class_names and class_names.split(","),
+        "dtype": "mixed_bfloat16" if mixed_precision else None,
     }
     given: dict[str, Any] = {
         name: value for name, value in options.items() if value is not None
@@ -150,7 +175,8 @@ def train(
         "keras_pamunet.training",
         f"{folder} is as the last finished epoch left it. To go on: ",
     )
-    _show_outcome(result, folder)
+    if result is not None:  # Of several processes the first tells of it.
+        _show_outcome(result, folder)
 
 
 def _show_outcome(result, folder):

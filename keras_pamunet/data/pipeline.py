@@ -19,6 +19,7 @@ def pipeline(
     first_batch: int = 0,
     num_threads: int = 2,
     masks: str = "exclusive",
+    shard: grain.sharding.ShardOptions | None = None,
 ) -> grain.IterDataset:
     """Batches for `model.fit`, `evaluate` and `predict`.
 
@@ -30,7 +31,7 @@ def pipeline(
         source: pairs of one size: a `Resized`, or any sequence of images
             `(height, width, channels)` and masks `(height, width)` with an attribute
             `num_classes`.
-        batch_size: pairs in a batch. The last batch may have fewer.
+        batch_size: pairs in a batch, of all shards. The last batch may have fewer.
         augment: called with image, mask and random state; see `Augment`.
         shuffle: whether to draw the pairs in another order in each pass.
         repeat: whether to go on for ever. Give `fit` its `steps_per_epoch` then.
@@ -38,6 +39,11 @@ def pipeline(
         first_batch: number of the first batch, to go on where a run was stopped.
         num_threads: threads that read and augment.
         masks: of a network's classes, see `keras_pamunet.targets.to_targets`.
+        shard: the part of each batch to read, where other processes read the others.
+            Together they read what one process would.
+
+    Raises:
+        ValueError: if the batches do not divide by the shards.
 
     Returns:
         Dataset of `(images, masks)`: `(batch, height, width, channels)` in the
@@ -69,6 +75,14 @@ def pipeline(
     dataset = (
         dataset.map(to_sample) if augment is None else dataset.random_map(to_sample)
     )
+    if shard is not None:
+        if batch_size % shard.shard_count:
+            raise ValueError(
+                f"Expected a batch size that divides by {shard.shard_count} shards. "
+                f"Received: batch_size={batch_size}"
+            )
+        dataset = dataset.slice(slice(shard.shard_index, None, shard.shard_count))
+        batch_size //= shard.shard_count
     # Grain cannot count the batches of 1 of what has no end, with a last, smaller one.
     dataset = dataset.batch(batch_size, drop_remainder=repeat)
     dataset = dataset.slice(slice(first_batch, None))

@@ -3,7 +3,7 @@ import itertools
 import keras
 from keras import ops
 
-from keras_pamunet.backend import jax_on_cpu
+from keras_pamunet.backend import jax_on_cpu, over_batch
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -122,23 +122,26 @@ def _correlate(images, kernel):
     """`_sum_of_shifts` whose gradient reads the images once, not once a tap."""
     rows, columns, channels = kernel.shape
 
-    def gradient(upstream):
-        batch, height, width, _ = upstream.shape
+    def of_image(pair):
+        image, upstream = pair
+        height, width, _ = upstream.shape
 
-        def step(index, total):
-            place = (index // height, index % height, 0, 0)
-            lines = ops.slice(images, place, (1, rows, images.shape[2], channels))[0]
-            line = ops.slice(upstream, place, (1, 1, width, channels))[0, 0]
+        def step(row, total):
+            lines = ops.slice(image, (row, 0, 0), (rows, image.shape[1], channels))
+            line = ops.slice(upstream, (row, 0, 0), (1, width, channels))[0]
             return total + ops.stack(
                 [
-                    ops.sum(lines[row, column : column + width] * line, axis=0)
-                    for row, column in itertools.product(range(rows), range(columns))
+                    ops.sum(lines[down, right : right + width] * line, axis=0)
+                    for down, right in itertools.product(range(rows), range(columns))
                 ]
             )
 
         # Float32, as half precision would lose the sum's later terms.
         start = ops.zeros((rows * columns, channels), "float32")
-        kernel_gradient = ops.fori_loop(0, batch * height, step, start)
+        return ops.fori_loop(0, height, step, start)
+
+    def gradient(upstream):
+        kernel_gradient = ops.sum(over_batch(of_image, (images, upstream)), axis=0)
         kernel_gradient = ops.cast(kernel_gradient, kernel.dtype)
         padding = [(0, 0), (rows - 1, rows - 1), (columns - 1, columns - 1), (0, 0)]
         images_gradient = _sum_of_shifts(

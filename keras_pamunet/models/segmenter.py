@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_pamunet import hub, metrics
+from keras_pamunet.backend import own_losses
 from keras_pamunet.layers import InvertedResidual
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.model_files import check_weights
@@ -192,6 +193,10 @@ class Segmenter(keras.Model):
             if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
                 sample_weight = ops.reshape(sample_weight, (-1, 1, 1))
         return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    @property
+    def losses(self) -> list[Any]:
+        return own_losses(super().losses)
 
     def segment(
         self,

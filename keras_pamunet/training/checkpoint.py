@@ -48,7 +48,7 @@ class Checkpoint(keras.callbacks.Callback):
             model.load_weights(self.path)
             rows = history.read_history(self.output)
             # A run may be stopped between the history's last row and its state.
-            iterations = int(model.optimizer.iterations)
+            iterations = _iterations(model)
             self.history = [row for row in rows if row["step"] <= iterations]
             self.best = history.best_epoch(self.history)["val_dice"]
         except (OSError, ValueError, KeyError) as error:
@@ -96,10 +96,14 @@ class Checkpoint(keras.callbacks.Callback):
             keep_freed_memory()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        row = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), **logs}
+        row = {"epoch": epoch + 1, "step": _iterations(self.model), **logs}
         self.history.append(row)
         if row["val_dice"] > self.best:
             self.best = row["val_dice"]
             replace_model(self.output, to_keras_file(self.model))
         text = history.to_text(self.history)
         replace_text(self.output / history.HISTORY, text)
+
+
+def _iterations(model):
+    return int(keras.ops.convert_to_numpy(model.optimizer.iterations))

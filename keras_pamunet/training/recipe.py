@@ -23,6 +23,9 @@ class Recipe:
         name: for records and messages.
         epochs: passes through the training pairs.
         batch_size: pairs in a step.
+        accumulate: parts of a batch that are computed one after another, for one that
+            does not fit the memory: Keras' `gradient_accumulation_steps`. Batch
+            normalisation sees the parts. `None`: the whole at once.
         learning_rate: the highest of the schedule.
         optimizer: `"adamw"`, or `"sgd"` with a momentum of 0.9.
         weight_decay: of the optimizer.
@@ -55,6 +58,7 @@ class Recipe:
     name: str
     epochs: int = 60
     batch_size: int = 16
+    accumulate: int | None = None
     learning_rate: float = 1e-3
     optimizer: str = "adamw"
     weight_decay: float = 1e-3
@@ -81,12 +85,24 @@ class Recipe:
                     f"Received: {name}={getattr(self, name)!r}"
                 )
 
+        if self.parts < 1 or self.batch_size % self.parts:
+            raise ValueError(
+                "Expected a positive number as `accumulate` that the batch size "
+                f"divides by. Received: accumulate={self.accumulate}, batch_size="
+                f"{self.batch_size}"
+            )
+
+    @property
+    def parts(self) -> int:
+        """Number of parts of a batch."""
+        return 1 if self.accumulate is None else self.accumulate
+
     def compile(self, model: Segmenter, steps: int) -> None:
         """Sets a network up for training.
 
         Args:
             model: the network.
-            steps: of an epoch.
+            steps: of an epoch, as Keras counts them: each part of a batch is one.
         """
         rate = self.learning_rate
         if self.schedule == "cosine":
@@ -99,12 +115,23 @@ class Recipe:
             )
         arguments: dict[str, Any] = {"weight_decay": self.weight_decay}
         if self.ema_momentum is not None:
-            arguments |= {"use_ema": True, "ema_momentum": self.ema_momentum}
+            # Keras goes on with the average in each part of a batch.
+            momentum = self.ema_momentum ** (1 / self.parts)
+            arguments |= {"use_ema": True, "ema_momentum": momentum}
+        if self.parts > 1:
+            arguments["gradient_accumulation_steps"] = self.parts
         if self.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(rate, momentum=0.9, **arguments)
         else:
             optimizer = keras.optimizers.AdamW(rate, **arguments)
-        model.compile(optimizer, self._loss(model), run_eagerly=self.run_eagerly)
+        # Weighted ones leave out what fills up the last batch of several devices.
+        model.compile(
+            optimizer,
+            self._loss(model),
+            metrics=None,
+            weighted_metrics=model.own_metrics(),
+            run_eagerly=self.run_eagerly,
+        )
 
     def _loss(self, model):
         if self.loss == "dice_bce":

@@ -19,6 +19,7 @@ from keras_pamunet.data import WINDOWS, Resized, check, open_splits, pipeline
 from keras_pamunet.data.pairs import Pairs
 from keras_pamunet.data.resized import CACHE_BYTES
 from keras_pamunet.data.windows import takes_hu, window_limits
+from keras_pamunet.distribution import Devices, join
 from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
 from keras_pamunet.history import read_history
@@ -56,6 +57,7 @@ def train(
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    accumulate: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -63,6 +65,7 @@ def train(
     weights: str | Path | None = None,
     window: str | tuple[float, float] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    distribute: str | Devices = "none",
     **model_arguments: Any,
 ) -> Scores:
     """Trains a network, keeps the best epoch and scores it on the test pairs.
@@ -91,6 +94,8 @@ def train(
             `weights`, else to 128, and to 64 for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
         batch_size: defaults to the recipe's, 16 or 8.
+        accumulate: parts of a batch to compute one after another, if it does not fit
+            the memory. Defaults to the recipe's, the whole at once.
         learning_rate: the highest of the schedule; the only one of the paper's
             recipe. Defaults to the recipe's, 0.001 or 0.01.
         seed: of the weights, the drawn split, the order and the augmentation.
@@ -105,9 +110,13 @@ def train(
             the `weights`, else to `"liver"`.
         callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
             epoch they find the weights that are validated.
-        **model_arguments: arguments of the network other than `input_shape`. They
-            default to those of the `weights`. On CT volumes `mirror_axes` default to
-            `()`, for a liver lies on one side.
+        distribute: the devices to train on, which share each batch: a word of
+            `keras_pamunet.distribution.join`, or what that returns. Of several
+            processes each calls `train` with the same arguments, and the first writes
+            the run folder, which all can read.
+        **model_arguments: arguments of the network other than `input_shape`, such as
+            `dtype="mixed_bfloat16"`. They default to those of the `weights`. On CT
+            volumes `mirror_axes` default to `()`, for a liver lies on one side.
 
     Returns:
         What `keras_pamunet.evaluation.evaluate` returns for `subset`.
@@ -115,16 +124,22 @@ def train(
     Raises:
         ValueError: for unfit data or arguments, or a folder that holds another run.
         OSError: if the run folder cannot be written.
+        ConnectionError: if another process has stopped. The run folder stays usable.
         FloatingPointError: if the loss is no number any more.
         KeyboardInterrupt: on Ctrl-C. The run folder stays usable.
     """
+    devices = join(distribute) if isinstance(distribute, str) else distribute
     run = Run.plan(
         data,
         output,
         network=network,
         split=split,
         recipe=find_recipe(
-            recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+            recipe,
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
         ),
         size=size,
         seed=seed,
@@ -132,8 +147,11 @@ def train(
         weights=weights,
         window=window,
         arguments=model_arguments,
+        devices=devices,
     )
-    with locked(run.output):
+    progress = progress and devices.process == 0
+    with devices.folder(run.output) as output, locked(output):
+        run = dataclasses.replace(run, output=output)
         if run.open():
             return run.result()
         model = run.begin()
@@ -160,6 +178,7 @@ class Run:
         network: class of the network.
         arguments: those of the network other than `input_shape`.
         base: the model it starts from, if any.
+        devices: what it trains on.
     """
 
     output: Path
@@ -172,6 +191,7 @@ class Run:
     network: type[Segmenter]
     arguments: dict[str, Any]
     base: Segmenter | None
+    devices: Devices = Devices()
 
     @classmethod
     def plan(
@@ -188,6 +208,7 @@ class Run:
         weights: str | Path | None,
         window: str | tuple[float, float] | None,
         arguments: dict[str, Any],
+        devices: Devices,
     ) -> "Run":
         """Checks all arguments of `train`, the network's before any data is read.
 
@@ -228,7 +249,13 @@ class Run:
                     "Expected `window` or `input_range`, which are the same. Received: "
                     f"window={window}, input_range={arguments['input_range']}"
                 )
+        _check_batch(recipe, devices)
         subsets = open_splits(data, split, labels, seed)
+        if len(subsets["train"]) < devices.count:
+            raise ValueError(
+                "Expected at least as many pairs to train on as devices. Received: "
+                f"{len(subsets['train'])} pairs, {devices.count} devices"
+            )
         arguments = _for_kind(subsets["train"], arguments, base, window)
         scored = subset or ("test" if "test" in subsets else "validation")
         if scored not in subsets:
@@ -258,6 +285,7 @@ class Run:
             network=kind,
             arguments=arguments,
             base=base,
+            devices=devices,
         )
 
     @property
@@ -316,13 +344,19 @@ class Run:
         if self.subset != "validation":
             others.append(f"{count[self.subset]} of {self.subset} to score at the end")
         devices = ", ".join(device_names())
+        if self.devices.count > 1:
+            devices = (
+                f"{self.devices.count} devices of {self.devices.processes} "
+                f"process(es), {devices}"
+            )
         rows = {
             "network": f"{model.network}, {model.count_params():,} parameters",
             "pairs": f"{count['train']} to train, {', '.join(others)}",
             "size": f"{self.size} x {self.size} pixels",
             "start": start,
             "recipe": f"{recipe.name}: {recipe.epochs} epochs of {self._steps} steps, "
-            f"{recipe.batch_size} images each",
+            f"{recipe.batch_size} images each"
+            + (f" in {recipe.parts} parts" if recipe.parts > 1 else ""),
             "device": f"{devices} ({keras.backend.backend()})",
             "output": self.output,
         }
@@ -363,11 +397,27 @@ class Run:
         progress: bool,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
-        """Trains, from where the run in the folder was stopped."""
-        recipe, steps = self.recipe, self._steps
+        """Trains, from where the run in the folder was stopped.
+
+        On several devices it is a copy of the model that is trained.
+        """
+        with self.devices.scope():
+            if self.devices.count > 1:
+                model = model.clone()
+                self.devices.synchronize(model)
+            self._fit(model, progress, callbacks)
+
+    def _fit(self, model, progress, callbacks):
+        recipe, devices = self.recipe, self.devices
+        steps, size = self._steps * recipe.parts, recipe.batch_size // recipe.parts
         recipe.compile(model, steps)
         checkpoint = self._checkpoint()
         first_epoch = checkpoint.restore(model)
+        if devices.agree(first_epoch) != first_epoch:
+            raise ValueError(
+                f"Expected a run folder that all processes can read. {self.output} "
+                "is one that the first process goes on from, and this one does not see."
+            )
         if first_epoch and progress:
             print(f"Going on after epoch {first_epoch}.")
         average = recipe.ema_momentum is not None
@@ -376,20 +426,23 @@ class Run:
             len(self.subsets["validation"]),
             masks=model.masks,
         )
+        train = pipeline(
+            self._resized["train"],
+            size,
+            recipe.augment_for(model),
+            shuffle=True,
+            repeat=True,
+            seed=self.seed,
+            first_batch=first_epoch * steps,
+            masks=model.masks,
+            shard=devices.shard,
+        )
+        # As arrays: Keras under TensorFlow is slow with what comes in batches.
+        validation, validation_size = devices.rows(next(iter(validation)), size)
         model.fit(
-            pipeline(
-                self._resized["train"],
-                recipe.batch_size,
-                recipe.augment_for(model),
-                shuffle=True,
-                repeat=True,
-                seed=self.seed,
-                first_batch=first_epoch * steps,
-                masks=model.masks,
-            ),
-            # As arrays: Keras under TensorFlow is slow with what comes in batches.
-            validation_data=next(iter(validation)),
-            validation_batch_size=recipe.batch_size,
+            devices.batches(train),
+            validation_data=validation,
+            validation_batch_size=validation_size,
             epochs=recipe.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=steps,
@@ -478,6 +531,25 @@ class Run:
             name: Resized(source, size, CACHE_BYTES * len(source) // pairs)
             for name, source in self.subsets.items()
         }
+
+
+def _check_batch(recipe, devices):
+    """Makes sure that the devices get equal parts of a batch."""
+    if recipe.parts > 1 and not devices.accumulates:
+        raise ValueError(
+            "Expected no `accumulate` on several devices under TensorFlow. Received: "
+            f"accumulate={recipe.accumulate}, {devices.count} devices. Set "
+            "KERAS_BACKEND=jax, or leave it out: each has a part of the batch only."
+        )
+    parts = recipe.parts * devices.count
+    if recipe.batch_size % parts:
+        lower = recipe.batch_size // parts * parts
+        hint = " or ".join(str(x) for x in (lower, lower + parts) if x)
+        raise ValueError(
+            f"Expected a batch size that divides by {devices.count} devices, times "
+            f"accumulate={recipe.parts}. Received: batch_size={recipe.batch_size}. "
+            f"Give {hint}."
+        )
 
 
 def _with_classes(arguments, base):

@@ -1,3 +1,5 @@
+import itertools
+
 import grain
 import numpy as np
 import pytest
@@ -123,3 +125,21 @@ def test_worker_processes():
     dataset = pipeline(Phantom(7, 16), 2, Augment(), shuffle=True)
     options = grain.MultiprocessingOptions(num_workers=2)
     equal(list(dataset.mp_prefetch(options)), list(dataset))
+
+
+def test_shards():
+    """Together they are the batches of one process, in mid-epoch, too."""
+    pairs = Phantom(7, 16)
+    options = {"shuffle": True, "repeat": True, "first_batch": 1}
+
+    def run(shard):
+        batches = pipeline(pairs, 6, Augment(), **options, shard=shard)
+        return itertools.islice(batches, 3)
+
+    shards = [run(grain.sharding.ShardOptions(index, 3)) for index in range(3)]
+    for whole, *parts in zip(run(None), *shards):
+        for array, *others in zip(whole, *parts):
+            assert {len(other) for other in others} == {2}
+            np.testing.assert_array_equal(np.concat(others), array[[0, 3, 1, 4, 2, 5]])
+    with pytest.raises(ValueError, match="divides by 4 shards.*batch_size=6"):
+        pipeline(pairs, 6, shard=grain.sharding.ShardOptions(0, 4))
