@@ -19,3 +19,5 @@ Attention = Literal["luong", "self", "cross", "additive", "none"]
 ScoreActivation = Literal[
     "sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n", "first_order"
 ]
+Format = Literal["onnx", "litert", "saved_model"]
+Quantize = Literal["int8", "float16"]

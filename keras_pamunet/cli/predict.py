@@ -17,6 +17,7 @@ from keras_pamunet.cli.options import (
     Quiet,
 )
 from keras_pamunet.cli.screen import bold, print_table
+from keras_pamunet.inference.model_file import RUNTIMES, is_exported, open_exported
 
 # The presets of the highest Dice.
 PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"
@@ -37,7 +38,7 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help=f"{MODEL_HELP} Or an .onnx file, without Keras. "
+            help=f"{MODEL_HELP} Or an .onnx or .tflite file, without Keras. "
             f"[default: {PHOTOGRAPHS}, of volumes {VOLUMES}]",
             show_default=False,
         ),
@@ -117,9 +118,11 @@ def predict(
     paths = _expand(inputs)
     part = _part(shard)
     folder = output or _beside(paths)
-    is_onnx = model is not None and model.endswith(".onnx")
-    if is_onnx and device not in (None, "cpu"):
-        raise typer.BadParameter("ONNX models run on the CPU.", param_hint="--device")
+    extra = None if model is None else RUNTIMES.get(Path(model).suffix)
+    if extra and device not in (None, "cpu"):
+        raise typer.BadParameter(
+            "Exported models run on the CPU.", param_hint="--device"
+        )
 
     def run():
         from keras_pamunet.data.nifti import is_nifti
@@ -143,7 +146,7 @@ def predict(
             "overwrite": overwrite,
             "progress": not quiet,
         }
-        with _on_device(None if is_onnx else device):
+        with _on_device(None if extra else device):
             network = _open_model(model, is_volumes, quiet)
             if is_volumes:
                 from keras_pamunet.inference.volumes import predict_volumes
@@ -166,8 +169,8 @@ def predict(
                 network, found, folder, overlay=overlay, min_area=min_area, **options
             )
 
-    module = "keras_pamunet.inference.onnx_model" if is_onnx else "keras_pamunet.models"
-    _show(call(run, module, extra="export" if is_onnx else None))
+    module = "keras_pamunet.inference" if extra else "keras_pamunet.models"
+    _show(call(run, module, extra=extra))
 
 
 def _expand(inputs):
@@ -253,11 +256,9 @@ def _on_device(name):
 
 
 def _open_model(model, is_volumes, quiet):
-    """A model in Keras or, of an .onnx file, in ONNX Runtime."""
-    if model is not None and model.endswith(".onnx"):
-        from keras_pamunet.inference.onnx_model import OnnxModel
-
-        return OnnxModel(model)
+    """A model in Keras or, of an exported file, in its runtime."""
+    if model is not None and is_exported(model):
+        return open_exported(model)
     from keras_pamunet import hub
     from keras_pamunet.models import load_model
 

@@ -1,4 +1,4 @@
-"""Export to ONNX, and prediction without Keras."""
+"""Export to other runtimes, and prediction without Keras."""
 
 import hashlib
 import json
@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, onnx_export
+from keras_pamunet import PAMUNet, exporting
 from keras_pamunet.backend import run_once
 from keras_pamunet.cli import app
+from keras_pamunet.inference.exported_model import METADATA
 from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.onnx_model import METADATA, SHA256, OnnxModel, seal
+from keras_pamunet.inference.onnx_model import SHA256, OnnxModel, seal
 from keras_pamunet.layers import CropLike
-from keras_pamunet.models import MobileUNet, onnx_file
+from keras_pamunet.models import MobileUNet, conversion
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # The conversion, which takes its time, is shared: all in one process.
@@ -54,22 +55,25 @@ def model():
 def exported(tmp_path_factory, model):
     """The model for images of any size, in a file, and its report."""
     path = tmp_path_factory.mktemp("export") / "any.onnx"
-    return path, onnx_export.export(model, path, size=(None, None), progress=False)
+    return path, exporting.export(model, path, size=(None, None), progress=False)
 
 
 @pytest.fixture
 def converts(monkeypatch, exported):
     """Has the export find that file, whatever it is asked for."""
 
-    def write_onnx(model, output, batch_size):
+    def write_onnx(model, output, batch_size, source):
         output.write_bytes(exported[0].read_bytes())
 
-    monkeypatch.setattr(onnx_export, "write_onnx", write_onnx)
+    monkeypatch.setattr(exporting, "write_onnx", write_onnx)
 
 
 def test_any_size(rng, model, exported):
     path, report = exported
-    assert [file.name for file in path.parent.iterdir()] == ["any.onnx"]
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {"any.onnx", "any.onnx.json"}
+    held = json.loads((path.parent / "any.onnx.json").read_text())
+    assert held == {**report.to_json(), "float_layers": []}
     assert report.images == 20
     assert report.pixels == 10 * (64 * 64 + 97 * 97)
     assert report.largest_difference <= 1e-5 and report.changed_pixels == 0
@@ -118,7 +122,7 @@ def test_fixed_size(rng, tmp_path):
         mirror_axes=(2,),
     )
     path = tmp_path / "fixed.onnx"
-    onnx_export.export(ours, path, batch_size=2, progress=False)
+    exporting.export(ours, path, batch_size=2, progress=False)
     theirs = OnnxModel(path)
     assert theirs.input_shape == (2, 33, 40, 1)
     assert (theirs.num_classes, theirs.masks) == (3, "exclusive")
@@ -201,10 +205,10 @@ def test_first_order_scores(rng, tmp_path):
 def test_unfit_score_activation(tmp_path, model):
     path = tmp_path / "model.onnx"
     with pytest.raises(ValueError, match="score_activation='tanh'"):
-        onnx_export.export(model, path, score_activation="tanh")
+        exporting.export(model, path, score_activation="tanh")
     with pytest.raises(ValueError, match="arguments of MobileUNet.*score_activation"):
         other = MobileUNet((32, 32, 3))
-        onnx_export.export(other, path, score_activation="first_order")
+        exporting.export(other, path, score_activation="first_order")
     assert not path.exists()
 
 
@@ -213,7 +217,7 @@ def test_other_results_are_not_kept(tmp_path, converts):
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
     with pytest.raises(ValueError, match="Nothing was written"):
-        onnx_export.export(other, path, overwrite=True, progress=False)
+        exporting.export(other, path, overwrite=True, progress=False)
     assert path.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -223,12 +227,18 @@ def test_report(rng, exported):
     other = PAMUNet((32, 32, 3), expansion=1, attention=None)
     theirs = OnnxModel(exported[0])
     images = rng.integers(0, 256, (3, 32, 32, 3), "uint8")
-    report = onnx_export._compare(other, theirs, images, False)
+    masks = rng.integers(0, 2, (3, 32, 32), "uint8")
+    report = exporting.compare(other, theirs, [*zip(images, masks)])
     one, two = (model.predict_on_batch(images) for model in (other, theirs))
-    changed = np.count_nonzero((one > 0.5) != (two > 0.5))
-    assert 0 < changed == report.changed_pixels
-    assert report.largest_difference == pytest.approx(np.abs(one - two).max(), 1e-4)
-    assert (report.images, report.pixels) == (3, 3 * 32 * 32)
+    found = [x[..., 0] > 0.5 for x in (one, two)]
+    changed = np.count_nonzero(found[0] != found[1])
+    assert 0 < changed == report["changed_pixels"]
+    assert report["largest_difference"] == pytest.approx(np.abs(one - two).max(), 1e-4)
+    assert (report["images"], report["pixels"]) == (3, 3 * 32 * 32)
+    for name, mask in zip(("dice_before", "dice_after"), found):
+        both = (mask & masks).sum(axis=(1, 2))
+        sizes = mask.sum(axis=(1, 2)) + masks.sum(axis=(1, 2))
+        assert report[name] == pytest.approx(np.mean(2 * both / sizes))
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
@@ -239,7 +249,7 @@ def test_operation_that_onnx_lacks(tmp_path, monkeypatch):
     model = make((32, 32, 3), attention=None)
     monkeypatch.setattr(CropLike, "call", call)
     with pytest.raises(ValueError, match="Erfinv"):
-        onnx_export.export(model, tmp_path / "model.onnx", progress=False)
+        exporting.export(model, tmp_path / "model.onnx", progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -252,31 +262,33 @@ def test_operation_that_onnx_lacks(tmp_path, monkeypatch):
     ],
 )
 def test_conversion_that_fails_elsewhere(tmp_path, monkeypatch, model, code, message):
-    monkeypatch.setattr(onnx_file, "CONVERT", code)
+    monkeypatch.setattr(conversion, "CONVERT", code)
     with pytest.raises(ValueError, match=message):
-        onnx_export.export(model, tmp_path / "model.onnx", progress=False)
+        exporting.export(model, tmp_path / "model.onnx", progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_unfit_outputs(tmp_path, model):
-    with pytest.raises(ValueError, match="name of an .onnx file. Received: .*model$"):
-        onnx_export.export(model, tmp_path / "model")
+    with pytest.raises(
+        ValueError, match="name of an .onnx file.* Received: .*model, format=None"
+    ):
+        exporting.export(model, tmp_path / "model")
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="can be written.*file .File exists"):
-        onnx_export.export(model, tmp_path / "file" / "model.onnx")
+        exporting.export(model, tmp_path / "file" / "model.onnx")
 
 
 def test_missing_requirements(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(conversion, "find_spec", lambda name: None)
     with pytest.raises(
         ModuleNotFoundError, match=r"pip install .\.\[export,tensorflow"
     ):
-        onnx_export.export(model, tmp_path / "model.onnx")
+        exporting.export(model, tmp_path / "model.onnx")
 
 
 def test_part_of_the_data(folder, tmp_path, model):
     with pytest.raises(ValueError, match="subset='all'"):
-        onnx_export.export(model, tmp_path / "model.onnx", data=folder, subset="all")
+        exporting.export(model, tmp_path / "model.onnx", data=folder, subset="all")
 
 
 def test_damaged_files(tmp_path, exported):
@@ -433,12 +445,12 @@ def test_export_of_keras(rng, tmp_path):
 ENDED = """
 import os, signal, sys, threading
 from keras_pamunet import PAMUNet
-from keras_pamunet.models import onnx_file
+from keras_pamunet.models import conversion
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-onnx_file.CONVERT = "import os, time; os.kill(os.getppid(), 15); time.sleep(60)"
-onnx_file.keras.backend.backend = lambda: "another"
-from keras_pamunet.onnx_export import export
+conversion.CONVERT = "import os, time; os.kill(os.getppid(), 15); time.sleep(60)"
+conversion.keras.backend.backend = lambda: "another"
+from keras_pamunet.exporting import export
 export(PAMUNet((32, 32, 3), expansion=1, attention=None), sys.argv[1], progress=False)
 """
 
