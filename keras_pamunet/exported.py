@@ -19,7 +19,7 @@ class Exported:
         dice_before: of the model in Keras, the mean over images and classes in the
             model's size, without flips; `None` of images without masks.
         dice_after: that of the file.
-        float_layers: those that a quantised file has in float32.
+        float_layers: names of layers that an int8 file has in float32.
     """
 
     file: str

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,6 @@ def export(
     subset: str = "test",
     quantize: str | None = None,
     calibrate: str | Path | None = None,
-    float_layers: Sequence[str] | None = None,
     tolerance: float | None = None,
     max_changed: float = 0.01,
     max_dice_loss: float = 0.005,
@@ -78,8 +77,6 @@ def export(
         quantize: `"int8"` or `"float16"`: how numbers shall be stored, of int8 also how
             it computes. Not of a SavedModel.
         calibrate: images for int8, see `keras_pamunet.calibration.read_calibration`.
-        float_layers: names of layers that int8 shall leave in float32. Defaults to
-            those that need it; see `keras_pamunet.models.onnx_quantization`. ONNX only.
         tolerance: how far a probability may be off. Defaults to 0.0001, and of a
             quantised file to any.
         max_changed: share of the mask's pixels that a quantised file may change.
@@ -100,13 +97,12 @@ def export(
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
         OSError: if the file cannot be written.
         ValueError: if the file's name has another ending, the images to calibrate on
-            are unfit or too few, the model has no such `score_activation` or layer or
-            cannot be converted, or the difference is out of bounds. Nothing is written
+            are unfit or too few, the model has no such `score_activation` or cannot be converted, or the difference is out of bounds. Nothing is written
             then.
     """
     output = Path(output)
     format = _format_of(output, format)
-    _check_quantize(format, quantize, calibrate, float_layers)
+    _check_quantize(format, quantize, calibrate)
     extra = "litert" if format == "litert" else "export"
     check_requirements((*NEEDED[format], RUNTIMES[format]), extra)
     report_path = output.with_name(f"{output.name}.json")
@@ -133,7 +129,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
         with Console(quiet=not progress).status("Converting, for up to a minute"):
-            numbers = quantize, calibration, float_layers
+            numbers = quantize, calibration
             kept = _write(model, new, format, batch_size, source, *numbers)
         exported = SavedModel(new) if format == "saved_model" else open_exported(new)
         report = Exported(
@@ -173,7 +169,7 @@ def _format_of(output, format):
     return found
 
 
-def _check_quantize(format, quantize, calibrate, float_layers):
+def _check_quantize(format, quantize, calibrate):
     if quantize not in (None, "int8", "float16"):
         raise ValueError(
             f"Expected int8 or float16 as `quantize`. Received: {quantize!r}"
@@ -185,14 +181,9 @@ def _check_quantize(format, quantize, calibrate, float_layers):
             "Expected images to calibrate on (--calibrate FOLDER) for int8, and for "
             f"nothing else. Received: quantize={quantize!r}, calibrate={calibrate!r}"
         )
-    if float_layers is not None and (format, quantize) != ("onnx", "int8"):
-        raise ValueError(
-            "Expected names of layers to leave in float32 for ONNX in int8 alone. "
-            f"Received: {', '.join(float_layers)}"
-        )
 
 
-def _write(model, output, format, batch_size, source, quantize, calibration, layers):
+def _write(model, output, format, batch_size, source, quantize, calibration):
     """Writes the file; returns the layers that are in float32 in a quantised one."""
     if format == "saved_model":
         write_saved_model(model, output, batch_size, source)
@@ -204,7 +195,7 @@ def _write(model, output, format, batch_size, source, quantize, calibration, lay
             # Imported here: it brings ONNX Runtime's tools.
             from keras_pamunet.models.onnx_quantization import quantize_onnx
 
-            return quantize_onnx(output, quantize, calibration, layers, model)
+            return quantize_onnx(output, quantize, calibration)
     return ()
 
 

@@ -5,6 +5,7 @@ A verb is imported once it is called: Keras takes seconds that `--help` need not
 
 from keras_pamunet.cli import (
     attention,
+    benchmark,
     cka,
     data,
     evaluate,
@@ -26,6 +27,7 @@ for command in (
     evaluate.evaluate,
     tune.tune,
     export.export,
+    benchmark.benchmark,
     data.check,
     data.show,
     data.split,

@@ -61,13 +61,6 @@ def export(
             "training images are taken."
         ),
     ] = None,
-    float_layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A layer that int8 leaves in float32; may be given again. ONNX only. "
-            "Default: those that need it."
-        ),
-    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -113,7 +106,6 @@ def export(
             subset=subset,
             quantize=quantize,
             calibrate=calibrate,
-            float_layers=float_layer,
             tolerance=tolerance,
             max_changed=max_changed,
             max_dice_loss=max_dice_loss,
