@@ -97,8 +97,8 @@ def export(
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
         OSError: if the file cannot be written.
         ValueError: if the file's name has another ending, the images to calibrate on
-            are unfit or too few, the model has no such `score_activation` or cannot be converted, or the difference is out of bounds. Nothing is written
-            then.
+            are unfit or too few, the model has no such `score_activation` or cannot be
+            converted, or the difference is out of bounds. Nothing is written then.
     """
     output = Path(output)
     format = _format_of(output, format)

@@ -18,6 +18,7 @@ from keras_pamunet.cli.options import (
 )
 from keras_pamunet.cli.screen import bold, print_table
 from keras_pamunet.inference.model_file import RUNTIMES, is_exported, open_exported
+from keras_pamunet.inference.predicted_video import PredictedVideo
 
 # The presets of the highest Dice.
 PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"
@@ -29,8 +30,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Images, NIfTI volumes or folders of DICOM: files, folders, patterns "
-            "such as '*.jpg'."
+            help="Images, NIfTI volumes, folders of DICOM or a video: files, folders, "
+            "patterns such as '*.jpg'."
         ),
     ],
     model: Annotated[
@@ -114,7 +115,7 @@ def predict(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find objects in images or CT volumes: masks, pictures, numbers."""
+    """Find objects in images, CT volumes or a video: masks, pictures, numbers."""
     paths = _expand(inputs)
     part = _part(shard)
     folder = output or _beside(paths)
@@ -127,7 +128,31 @@ def predict(
     def run():
         from keras_pamunet.data.nifti import is_nifti
         from keras_pamunet.inference.inputs import find_files
+        from keras_pamunet.inference.video import is_video, predict_video
 
+        if any(map(is_video, paths)):
+            if len(paths) > 1:
+                raise ValueError("Expected one video at a time, and nothing beside it.")
+            of_others = {
+                "--probabilities": probabilities,
+                "--class-masks": class_masks,
+                "--shard": part != (1, 1),
+                "--series": series is not None,
+            }
+            _check_options(False, min_area, min_volume, largest, statistics)
+            _refuse(of_others, "images or volumes", "a video")
+            with _on_device(None if extra else device):
+                return predict_video(
+                    _open_model(model, False, quiet),
+                    paths[0],
+                    folder,
+                    threshold=threshold,
+                    min_area=min_area,
+                    flips=flips,
+                    batch_size=batch_size,
+                    overwrite=overwrite,
+                    progress=not quiet,
+                )
         # Before the model is loaded.
         found, problems = _converted(paths, folder, recursive, series, part)
         if not found:
@@ -170,7 +195,11 @@ def predict(
             )
 
     module = "keras_pamunet.inference" if extra else "keras_pamunet.models"
-    _show(call(run, module, extra=extra))
+    predicted = call(run, module, extra=extra)
+    if isinstance(predicted, PredictedVideo):
+        _show_video(predicted)
+    else:
+        _show(predicted)
 
 
 def _expand(inputs):
@@ -242,9 +271,24 @@ def _check_options(is_volumes, min_area, min_volume, largest, statistics):
         "--largest": largest,
         "--statistics": statistics,
     }
-    for option, given in of_volumes.items():
-        if not is_volumes and given:
-            raise ValueError(f"Expected NIfTI volumes for {option}. Received: images")
+    if not is_volumes:
+        _refuse(of_volumes, "NIfTI volumes", "images")
+
+
+def _refuse(options, expected, received):
+    for option, given in options.items():
+        if given:
+            raise ValueError(f"Expected {expected} for {option}. Received: {received}")
+
+
+def _show_video(found):
+    typer.echo(
+        f"{found.found} of {found.frames} frames with a finding, "
+        f"{found.frames_per_second:.1f} frames a second (as played: "
+        f"{found.own_frames_per_second:.1f})"
+    )
+    for target in (found.overlay, found.table):
+        typer.echo(f"  {target}")
 
 
 def _on_device(name):
