@@ -54,10 +54,9 @@ def benchmark(
         its median time.
 
     Raises:
-        ValueError: if there is no model, one is given twice or none of its name, or
-            there are fewer cores.
+        ValueError: if there is no model, one is given twice, is none or cannot
+            predict, or there are fewer cores.
         OSError: if the folder cannot be written.
-        RuntimeError: if a model cannot predict.
     """
     names = [str(model) for model in models]
     if not names or len({*names}) < len(names):
@@ -72,10 +71,14 @@ def benchmark(
     if output is not None:
         make_folder(Path(output))
     numbers = [str(size), str(batch_size), str(threads)]
-    with Console(quiet=not progress).status("Measuring, each model in turn"):
-        measured = compare(
-            [[sys.executable, "-c", SERVE, name, *numbers] for name in names], repeats
-        )
+    commands = [[sys.executable, "-c", SERVE, name, *numbers] for name in names]
+    try:
+        with Console(quiet=not progress).status("Measuring, each model in turn"):
+            measured = compare(commands, repeats)
+    except RuntimeError as error:
+        # The last that the process said is its exception.
+        *_, reason = str(error).splitlines()
+        raise ValueError(f"A model cannot be measured. {reason}") from error
     rows = [
         {
             "model": name,

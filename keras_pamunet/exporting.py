@@ -260,6 +260,11 @@ def compare(
         batch = np.repeat(image[np.newaxis], batch_size, axis=0)
         ours = np.asarray(model.predict_on_batch(batch))[:1]
         theirs = exported.predict_on_batch(batch)[:1]
+        if theirs.shape != ours.shape:
+            raise ValueError(
+                f"Expected probabilities of shape {ours.shape}. Received: those of the "
+                f"file, of {theirs.shape}. Its runtime cannot run it as it is meant."
+            )
         largest = np.maximum(largest, np.abs(ours - theirs).max())
         one, other = (to_labels(found[0], model.masks) for found in (ours, theirs))
         changed += int(np.count_nonzero(one != other))
