@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +98,15 @@ def compare(
     Raises:
         RuntimeError: if a side fails, with the last that it said.
     """
+    environments = environments or [{} for _ in commands]
     processes, memory = [], []
-    try:
-        for command, environment in zip(
-            commands, environments or [{} for _ in commands]
-        ):
-            processes.append(_start(command, environment))
+    with ExitStack() as stack:
+        for command, environment in zip(commands, environments):
+            processes.append(stack.enter_context(_side(command, environment)))
             memory.append(_ask(processes[-1], None))
         answers = [
             [_ask(process, "work") for process in processes] for _ in range(repeats)
         ]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
     calls = [[x for turn in turns for x in turn] for turns in zip(*answers)]
     medians = [statistics.median(seconds) for seconds in calls]
     return [
@@ -125,18 +121,24 @@ def compare(
     ]
 
 
-def _start(command, environment):
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    process.errors = errors
-    return process
+@contextmanager
+def _side(command, environment):
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **environment},
+        ) as process,
+    ):
+        process.errors = errors
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _ask(process, question):
