@@ -24,21 +24,25 @@ def write_benchmark_chart(result: Mapping[str, Any], path: str | Path) -> None:
     names = [Path(row["model"]).name for row in rows]
     figure = Figure(figsize=(11, 1.6 + 0.5 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
+    late = [row["p95_ms"] for row in rows]
     columns = (
-        ("ms, median and 95th percentile", [row["ms"] for row in rows]),
+        ("ms: median (95th percentile)", [row["ms"] for row in rows]),
         ("peak memory, GiB", [row["process_gib"] for row in rows]),
         ("file, MB", [row["bytes"] / 1e6 for row in rows]),
     )
     panels = figure.subplots(1, 3, sharey=True)
     for axes, (title, values) in zip(panels, columns):
-        bars = axes.barh(range(len(rows)), values, color="C0")
-        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3)
-        axes.set(title=title, xlim=(0, 1.25 * max(values)))
+        ends, labels = values, [f"{value:.3g}" for value in values]
+        if axes is panels[0]:
+            axes.barh(range(len(rows)), late, color="C0", alpha=0.35)
+            ends = late
+            labels = [f"{x} ({y:.3g})" for x, y in zip(labels, late)]
+        axes.barh(range(len(rows)), values, color="C0")
+        for row, (end, label) in enumerate(zip(ends, labels)):
+            axes.text(end, row, f" {label}", va="center")
+        axes.set(title=title, xlim=(0, 1.4 * max(ends)))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(range(len(rows)), names)
-    late = [row["p95_ms"] for row in rows]
-    panels[0].plot(late, range(len(rows)), "|", color="0.2", markersize=14)
-    panels[0].set_xlim(0, 1.25 * max(late))
     figure.suptitle(
         f"{result['threads']} thread(s), {result['batch_size']} image(s) at once, "
         f"{result['machine']}"

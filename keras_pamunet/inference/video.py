@@ -129,8 +129,10 @@ def predict_video(
 def _opened(path):
     """The frames of a video in RGB, their rate, and how many there should be."""
     check_regular(path)
-    # FFmpeg's messages do not name the file, and the exception says it all.
+    # Messages of OpenCV and FFmpeg do not name the file; the exception says it all.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         there, first = video.read()
@@ -144,6 +146,7 @@ def _opened(path):
         yield _frames(video, first), rate, int(min(max(count, 0), 10**9))
     finally:
         video.release()
+        log.setLogLevel(level)
 
 
 def _frames(video, frame) -> Iterator[np.ndarray]:
