@@ -70,6 +70,7 @@ NOT_RUN = {
     "python -m tests.fuzz": "takes its time; tests/fuzz/test_fuzz.py",
     "pamunet_kvasir_seg_paper - pamunet_kvasir_seg:": "is what a command shows",
     "keras-pamunet export --score-activation first_order": "is a part of a command",
+    "keras-pamunet export pamunet_kvasir_seg -o 128.onnx": "measures",
     "keras-pamunet info MODEL": "MODEL stands for others",
 }
 
