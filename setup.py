@@ -26,6 +26,8 @@ EXTRAS = {
     "dicom": ["dicom2nifti>=2.6", "pydicom>=3.0"],
     # Beside TensorFlow, in one of its two forms.
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
+    # LiteRT, the runtime. Export to it needs TensorFlow beside.
+    "litert": ["ai-edge-litert>=2.0"],
     # KerasTuner imports six without saying so.
     "tune": ["keras-tuner[bayesian]>=1.4.8", "six"],
 }
@@ -36,6 +38,7 @@ EXTRAS["dev"] = [
     *EXTRAS["data"],
     *EXTRAS["dicom"],
     *EXTRAS["export"],
+    *EXTRAS["litert"],
     *EXTRAS["tune"],
     "build>=1.2",
     "dill>=0.4",

@@ -21,9 +21,9 @@ def make(form, work):
     import numpy as np
 
     from keras_pamunet.backend import keep_freed_memory
+    from keras_pamunet.exporting import export
     from keras_pamunet.inference.onnx_model import OnnxModel
     from keras_pamunet.models import find_network
-    from keras_pamunet.onnx_export import export
 
     (row,) = (row for row in rows() if row["name"] == form)
     arguments = dict(row.get("arguments", {}))

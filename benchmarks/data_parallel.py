@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from rich.progress import track
-from sides import processor
+
+from keras_pamunet.sides import machine
 
 RESULTS = Path(__file__).parent / "results"
 SIDES = {"one process": [0], "two processes": [0, 1]}
@@ -54,7 +55,7 @@ def main():
 def report(options, rates):
     one, two = (statistics.median(side) for side in rates.values())
     result = {
-        "machine": f"{os.cpu_count()} x {processor()}",
+        "machine": machine(),
         **{x: vars(options)[x] for x in ("backend", "batch", "size", "steps")},
         "images_per_s": {
             name: [round(x, 2) for x in side] for name, side in rates.items()

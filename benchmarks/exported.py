@@ -26,8 +26,8 @@ def make(form, size, batch, key_stride):
     if form == "Keras":
         return lambda: model.predict(images, verbose=0)
 
+    from keras_pamunet.exporting import export
     from keras_pamunet.inference.onnx_model import OnnxModel
-    from keras_pamunet.onnx_export import export
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sides import processor
+from keras_pamunet.sides import machine
 
 ROOT = Path(__file__).parents[1]
 PRESET = "pamunet_kvasir_seg_256"
@@ -97,7 +97,7 @@ def main():
                 remove = ["git", "worktree", "remove", "--force", str(base)]
                 subprocess.run(remove, check=True, cwd=ROOT)
     result = {
-        "machine": f"{os.cpu_count()} x {processor()}",
+        "machine": machine(),
         "photos": len(list(arguments.photos.iterdir())),
         "repeats": arguments.repeats,
         "base": arguments.base,

@@ -91,7 +91,7 @@ def onnx_file(form, size):
 def export_ours(size):
     """Names of the forms of PAM-UNet, whose files it writes."""
     from keras_pamunet import PAMUNet
-    from keras_pamunet.onnx_export import export
+    from keras_pamunet.exporting import export
 
     stride = KEY_STRIDES[size]
     forms = {

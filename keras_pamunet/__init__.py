@@ -1,7 +1,7 @@
 """PAM-UNet: light medical image segmentation with Keras 3.
 
-Public names are imported once they are used: `OnnxModel` and what prediction with it
-needs do without Keras.
+Public names are imported once they are used: `OnnxModel`, `LiteRTModel` and what
+prediction with them needs do without Keras.
 """
 
 import sys
@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 # Where each name comes from: those of this package itself are modules.
 _WITHOUT_KERAS = {
+    "LiteRTModel": "keras_pamunet.inference.litert_model",
     "OnnxModel": "keras_pamunet.inference.onnx_model",
     "data": "keras_pamunet",
     "predict_images": "keras_pamunet.inference.images",
@@ -35,7 +36,7 @@ _WITH_KERAS = {
     "Segmenter": "keras_pamunet.models",
     "UNet": "keras_pamunet.models",
     "evaluate": "keras_pamunet.evaluation",
-    "export": "keras_pamunet.onnx_export",
+    "export": "keras_pamunet.exporting",
     "layers": "keras_pamunet",
     "list_models": "keras_pamunet.models",
     "load_model": "keras_pamunet.models",

@@ -20,5 +20,7 @@ Attention = Literal["luong", "self", "cross", "additive", "none"]
 ScoreActivation = Literal[
     "sigmoid", "softmax", "double_sigmoid", "sigmoid_log_n", "first_order"
 ]
+Format = Literal["onnx", "litert", "saved_model"]
+Quantize = Literal["int8", "float16"]
 # The presets of the highest Dice.
 PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"

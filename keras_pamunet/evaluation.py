@@ -8,10 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from keras import ops
 
-from keras_pamunet import metrics
-from keras_pamunet.analysis.attention_maps import attention_maps
 from keras_pamunet.analysis.bland_altman import write_bland_altman
 from keras_pamunet.bootstrap import mean_interval
 from keras_pamunet.cases import CaseScores, write_cases
@@ -23,12 +20,13 @@ from keras_pamunet.drawing import to_rgb, write_picture
 from keras_pamunet.figures import comparison
 from keras_pamunet.files import read_json_object, write_json
 from keras_pamunet.inference.predictor import (
+    Predictor,
     fit_image,
     predict_batch,
     resize_labels,
     segment,
 )
-from keras_pamunet.models import Segmenter
+from keras_pamunet.pixel_scores import pixel_counts, ratios
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.progress import track
 from keras_pamunet.scored_pairs import check_kind
@@ -45,7 +43,7 @@ SCORES = ("dice", "iou", "recall", "precision")
 
 
 def evaluate(
-    model: Segmenter | PredictedMasks,
+    model: Predictor | PredictedMasks,
     source: Pairs,
     output: str | Path | None = None,
     *,
@@ -59,7 +57,8 @@ def evaluate(
     """Scores a model.
 
     Args:
-        model: a `Segmenter`, or `PredictedMasks`, which are scored in full size.
+        model: a `Segmenter`, an `OnnxModel` or `LiteRTModel`, which need no Keras, or
+            `PredictedMasks`, which are scored in full size.
         source: the pairs, resized to the model's size unless they are `Resized`.
         output: folder for `metrics.json` and `pictures/`, of groups of images also
             `cases.csv`, and of volumes in full size `volumes.png`, a plot of Bland and
@@ -90,10 +89,7 @@ def evaluate(
                 f"takes. Received: {source.channels} channels"
             )
         check_kind(model, source)
-    scorers = model.own_metrics()
-    config = {**scorers[0].get_config(), "reduction": "pooled"}
-    pooled = metrics.Dice.from_config(config)
-    channels = scorers[0].target_class_ids or range(model.num_classes)
+    pooled = np.zeros(3, "int64")
     if source.num_classes != label_count(model.num_classes, model.masks):
         raise ValueError(
             f"Expected masks of {label_count(model.num_classes, model.masks)} "
@@ -111,14 +107,15 @@ def evaluate(
     for masks, probabilities in track(
         batches, "Evaluating", -(-len(source) // batch_size), progress
     ):
-        pooled.update_state(masks, probabilities)
+        counts = pixel_counts(masks, probabilities, model.activation)
+        pooled += counts.sum(axis=(1, 2))
         if cases:
             for pair in zip(*(_of_classes(x, model) for x in (masks, probabilities))):
                 cases.add(*pair)
-        for scores in _score(scorers, channels, model, masks, probabilities):
+        for scores in _score(counts, model.class_names):
             means = {
-                scorer.name: float(np.mean([score[scorer.name] for score in scores]))
-                for scorer in scorers
+                kind: float(np.mean([score[kind] for score in scores]))
+                for kind in SCORES
             }
             name = source.names[len(rows)]
             rows.append({"name": name, **means, "classes": scores})
@@ -128,15 +125,14 @@ def evaluate(
             for image in np.asarray(probabilities):
                 found = to_labels(image, model.masks)
                 pngs.append(cv2.imencode(".png", found)[1])
-    names = [scorer.name for scorer in scorers]
     if source.groups is not None:
         for row, group in zip(rows, source.groups):
             row["group"] = group
-    summary = _summary(rows, names, source.groups)
-    summary["pooled_dice"] = float(pooled.result())
+    summary = _summary(rows, source.groups)
+    summary["pooled_dice"] = float(ratios(pooled)["dice"])
     summary["classes"] = [
-        _class_row([row["classes"][index] for row in rows], names)
-        for index in range(len(channels))
+        _class_row([row["classes"][index] for row in rows])
+        for index in range(len(model.class_names))
     ]
     if cases:
         summary["cases"] = cases.summary()
@@ -158,6 +154,9 @@ def evaluate(
         chosen = [worst_first[rank] for rank in picks]
         attention: Iterable[np.ndarray | None] = itertools.repeat(None)
         if model.attention is not None:
+            # Imported here: a model without gates may need no Keras.
+            from keras_pamunet.analysis.attention_maps import attention_maps
+
             images = (fit_image(model, source[index][0]) for index in chosen)
             attention = attention_maps(model, images)
         for rank, index, seen in zip(picks, chosen, attention):
@@ -200,29 +199,25 @@ def _of_classes(masks, model):
     return np.stack([is_class(layers, label) for label in labels], axis=-1)
 
 
-def _score(scorers, channels, model, masks, probabilities):
+def _score(counts, class_names):
     """For each image of a batch a row for each class."""
-    # Of a single class, and of overlapping ones, the first channel is label 1.
-    first = 1 if model.activation == "sigmoid" else 0
-    scores = {
-        scorer.name: ops.convert_to_numpy(scorer.image_scores(masks, probabilities))
-        for scorer in scorers
-    }
-    for index, truth in enumerate(np.asarray(masks).any(axis=(1, 2))):
+    scores = ratios(counts)
+    both, only_truth, _ = counts
+    for index, truth in enumerate(both + only_truth > 0):
         yield [
             {
-                "class": channel + first,
-                "name": model.class_names[channel + first - 1],
-                "truth": bool(truth[channel]),
-                **{name: float(score[index, at]) for name, score in scores.items()},
+                "class": label + 1,
+                "name": name,
+                "truth": bool(truth[label]),
+                **{kind: float(scores[kind][index, label]) for kind in SCORES},
             }
-            for at, channel in enumerate(channels)
+            for label, name in enumerate(class_names)
         ]
 
 
-def _summary(rows, names, groups):
+def _summary(rows, groups):
     """Means over the images with their intervals, and how many were missed."""
-    scores = {name: [row[name] for row in rows] for name in names}
+    scores = {name: [row[name] for row in rows] for name in SCORES}
     return {
         **{name: float(np.mean(values)) for name, values in scores.items()},
         "intervals": {
@@ -235,12 +230,12 @@ def _summary(rows, names, groups):
     }
 
 
-def _class_row(scores, names):
+def _class_row(scores):
     """Means over the images that have a class, and how many were missed."""
     true = [score for score in scores if score["truth"]]
     means = {
         name: float(np.mean([score[name] for score in true])) if true else None
-        for name in names
+        for name in SCORES
     }
     return {
         "class": scores[0]["class"],

@@ -32,7 +32,7 @@ def write_page(
     Args:
         output: the folder.
         models: presets, run folders and `.keras` files, which are exported, and
-            `.onnx` files that `keras_pamunet.onnx_export.export` wrote. The first for
+            `.onnx` files that `keras_pamunet.exporting.export` wrote. The first for
             photographs and the first for volumes are the page's own choice.
         overwrite: whether to write anew a site that is there.
         progress: whether to show progress bars.
@@ -107,7 +107,7 @@ def _add(model, site, progress):
         shutil.copyfile(model, target)
     else:
         # Imported here: it brings Keras.
-        from keras_pamunet.onnx_export import export
+        from keras_pamunet.exporting import export
 
         export(model, target, progress=progress)
     network = OnnxModel(target)

@@ -6,7 +6,6 @@ from keras_pamunet.data.folder import files_by_stem
 from keras_pamunet.data.image_file import read_mask
 from keras_pamunet.data.pairs import Pairs, some, to_nfc
 from keras_pamunet.drawing import own_range
-from keras_pamunet.metrics import MaskMetric, fitting
 from keras_pamunet.targets import default_names
 
 
@@ -60,10 +59,6 @@ class PredictedMasks:
 
     def _expected(self, source: Pairs) -> set[str]:
         return {to_nfc(name) for name in source.names}
-
-    def own_metrics(self) -> list[MaskMetric]:
-        """As a `Segmenter` has them."""
-        return fitting(self.activation, self.num_classes)
 
     def read(self, name: str, size: tuple[int, int]) -> np.ndarray:
         """Reads a mask.

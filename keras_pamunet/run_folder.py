@@ -7,8 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_pamunet.files import (
     is_own_leftover,
     is_split,
@@ -96,11 +94,11 @@ def check_backend(output: Path) -> None:
         ValueError: if Keras runs on another one, with which it would end with other
             weights.
     """
-    backend = read_config(output).get("backend")
-    if backend != keras.backend.backend():
+    backend, ours = read_config(output).get("backend"), _backend()
+    if backend != ours:
         raise ValueError(
             f"Expected the back end that {output} was begun with: set KERAS_BACKEND="
-            f"{backend}. Received: {keras.backend.backend()}, with which it would end "
+            f"{backend}. Received: {ours}, with which it would end "
             "with other weights. Or name another output folder."
         )
 
@@ -112,7 +110,7 @@ def check_versions(output: Path) -> None:
         ValueError: if those of this package, Keras or the back end differ.
     """
     began, here = read_config(output).get("versions", {}), versions()
-    names = ("keras-pamunet", "keras", keras.backend.backend())
+    names = ("keras-pamunet", "keras", _backend())
     other = [
         f"{name} {here.get(name)}, not {began.get(name)}"
         for name in names
@@ -135,7 +133,7 @@ def write_config(output: Path, settings: dict[str, Any], split: dict[str, Any]) 
         "settings": plain(settings),
         "split": split,
         "versions": versions(),
-        "backend": keras.backend.backend(),
+        "backend": _backend(),
         "git_revision": _git_revision(),
     }
     write_json(output / CONFIG, config)
@@ -226,6 +224,12 @@ def versions() -> dict[str, str]:
             except PackageNotFoundError:
                 continue
     return found
+
+
+def _backend():
+    import keras  # Not before: who scores exported models may have no back end.
+
+    return keras.backend.backend()
 
 
 def _git_revision():

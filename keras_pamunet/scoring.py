@@ -10,8 +10,8 @@ from keras_pamunet.comparison import Comparison, compare, write_comparison
 from keras_pamunet.data import Resized, Volumes, check
 from keras_pamunet.evaluation import evaluate
 from keras_pamunet.files import make_folder
+from keras_pamunet.inference.model_file import is_exported, open_exported
 from keras_pamunet.inference.predictor import input_size
-from keras_pamunet.models import load_model
 from keras_pamunet.predicted_masks import PredictedMasks
 from keras_pamunet.predicted_volumes import PredictedVolumes
 from keras_pamunet.run_folder import CONFIG
@@ -37,7 +37,8 @@ def score(
     """Scores models, and folders of predicted masks, on the same pairs.
 
     Args:
-        models: what `keras_pamunet.models.load_model` takes.
+        models: what `keras_pamunet.models.load_model` takes, and files of exported
+            models, which need no Keras.
         data: see `keras_pamunet.scored_pairs.open_pairs`. Defaults to those of the
             first run among the models.
         output: folder for the results. Of one model these are `metrics.json` and
@@ -78,7 +79,7 @@ def score(
         if Path(output, CONFIG).exists():
             raise ValueError(f"Expected a folder for results. {output} holds a run.")
         make_folder(Path(output))
-    scored: dict[str, Any] = {str(path): load_model(path) for path in models}
+    scored: dict[str, Any] = {str(path): _open(path) for path in models}
     networks = list(scored.values())
     sizes = [_size_of(model, size) for model in networks]
     if num_classes is not None and any(x.num_classes != num_classes for x in networks):
@@ -137,6 +138,14 @@ def score(
     if output is not None:
         write_comparison(comparison, output)
     return results, comparison
+
+
+def _open(model):
+    if is_exported(model):
+        return open_exported(model)
+    from keras_pamunet.models import load_model
+
+    return load_model(model)
 
 
 def _size_of(model, size):

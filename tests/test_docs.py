@@ -24,6 +24,7 @@ from keras_pamunet.cli import app
 from keras_pamunet.data import Phantom, splits
 from tests.data.test_dicom import write_series
 from tests.helpers import write_lits
+from tests.inference.test_video import write as write_video
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -52,6 +53,9 @@ SHORT_COMMANDS = {  # The last of an option given twice counts.
     "train anew": ["--epochs=1", "--size=32", "--network=res_unet", "--filters=4"],
     "tune": ["--epochs=1", "--size=32", "--trials=1"],
     "cka": ["--batch-size=5"],
+    "benchmark": ["--repeats=1"],
+    # Drawn images are not what the presets were made for.
+    "export": ["--max-changed=1", "--max-dice-loss=1"],
 }
 PHANTOMS = 10
 
@@ -71,6 +75,7 @@ NOT_RUN = {
     "keras-pamunet export --score-activation first_order": "is a part of a command",
     "keras-pamunet tune --chief": "waits for others; tests/test_chief_oracle.py",
     "python -m keras_pamunet.beam": "tests/test_beam.py",
+    "keras-pamunet export pamunet_kvasir_seg -o 128.onnx": "measures",
     "keras-pamunet info MODEL": "MODEL stands for others",
     "keras-pamunet page": "needs Node.js and a browser; web/e2e",
 }
@@ -159,6 +164,7 @@ def stand_ins(tmp_path_factory):
     image = Image.fromarray(Phantom(1, 300)[0][0])
     for name in ("photo.jpg", "image.jpg", "photos/1.jpg", "photos/1_left.png"):
         image.save(root / name)
+    write_video(root / "scope.mp4", count=3)
 
     write_lits(root / "scans", cases="0123")
     hu = np.random.default_rng(0).integers(-1024, 400, (4, 10, 12))

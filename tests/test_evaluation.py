@@ -160,7 +160,6 @@ def test_evaluate_each_class(tmp_path):
         masks, activation, num_classes, attention = "exclusive", "softmax", 3, None
         class_names, mirror_axes = ("liver", "tumour"), (1, 2)
         input_shape, input_range = (None, 32, 32, 3), (0, 255)
-        own_metrics = PAMUNet.own_metrics
 
         def predict_on_batch(self, images):
             labels = (images[..., 0] > 0).astype(int)

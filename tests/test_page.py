@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_pamunet.cli import app
-from keras_pamunet.inference.onnx_model import METADATA, seal
+from keras_pamunet.inference.exported_model import METADATA
+from keras_pamunet.inference.onnx_model import seal
 from keras_pamunet.page import is_site, write_page
 from tests.helpers import once
 

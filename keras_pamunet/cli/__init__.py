@@ -5,6 +5,7 @@ A verb is imported once it is called: Keras takes seconds that `--help` need not
 
 from keras_pamunet.cli import (
     attention,
+    benchmark,
     cka,
     data,
     evaluate,
@@ -28,6 +29,7 @@ for command in (
     tune.tune,
     export.export,
     page.page,
+    benchmark.benchmark,
     data.check,
     data.show,
     data.split,

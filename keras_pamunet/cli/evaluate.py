@@ -8,12 +8,16 @@ import typer
 from keras_pamunet.cli.entry import call
 from keras_pamunet.cli.options import MODEL_HELP, Flips, Quiet, Seed, Size
 from keras_pamunet.cli.screen import show_comparison, show_scores
+from keras_pamunet.inference.model_file import RUNTIMES
 
 
 def evaluate(
     model: Annotated[
         list[str] | None,
-        typer.Option(help=f"{MODEL_HELP} Given again, models are compared."),
+        typer.Option(
+            help=f"{MODEL_HELP} Or an .onnx or .tflite file, without Keras. Given "
+            "again, models are compared."
+        ),
     ] = None,
     masks: Annotated[
         list[Path] | None,
@@ -71,7 +75,13 @@ def evaluate(
             progress=not quiet,
         )
 
-    results, comparison = call(run, "keras_pamunet.scoring")
+    endings = {Path(path).suffix for path in model or ()}
+    extra = (
+        RUNTIMES[endings.pop()]
+        if len(endings) == 1 and endings <= {*RUNTIMES}
+        else None
+    )
+    results, comparison = call(run, "keras_pamunet.scoring", extra=extra)
     if comparison is None:
         (result,) = results.values()
         show_scores(result, output)

@@ -18,6 +18,8 @@ from keras_pamunet.cli.options import (
     Quiet,
 )
 from keras_pamunet.cli.screen import bold, print_table
+from keras_pamunet.inference.model_file import RUNTIMES, is_exported, open_exported
+from keras_pamunet.inference.predicted_video import PredictedVideo
 
 # More images than this are summed up.
 MOST_ROWS = 20
@@ -27,8 +29,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Images, NIfTI volumes or folders of DICOM: files, folders, patterns "
-            "such as '*.jpg'."
+            help="Images, NIfTI volumes, folders of DICOM or a video: files, folders, "
+            "patterns such as '*.jpg'."
         ),
     ],
     model: Annotated[
@@ -36,7 +38,7 @@ def predict(
         typer.Option(
             "--model",
             "-m",
-            help=f"{MODEL_HELP} Or an .onnx file, without Keras. "
+            help=f"{MODEL_HELP} Or an .onnx or .tflite file, without Keras. "
             f"[default: {choices.PHOTOGRAPHS}, of volumes {choices.VOLUMES}]",
             show_default=False,
         ),
@@ -112,18 +114,44 @@ def predict(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find objects in images or CT volumes: masks, pictures, numbers."""
+    """Find objects in images, CT volumes or a video: masks, pictures, numbers."""
     paths = _expand(inputs)
     part = _part(shard)
     folder = output or _beside(paths)
-    is_onnx = model is not None and model.endswith(".onnx")
-    if is_onnx and device not in (None, "cpu"):
-        raise typer.BadParameter("ONNX models run on the CPU.", param_hint="--device")
+    extra = None if model is None else RUNTIMES.get(Path(model).suffix)
+    if extra and device not in (None, "cpu"):
+        raise typer.BadParameter(
+            "Exported models run on the CPU.", param_hint="--device"
+        )
 
     def run():
         from keras_pamunet.data.nifti import is_nifti
         from keras_pamunet.inference.inputs import find_files
+        from keras_pamunet.inference.video import is_video, predict_video
 
+        if any(map(is_video, paths)):
+            if len(paths) > 1:
+                raise ValueError("Expected one video at a time, and nothing beside it.")
+            of_others = {
+                "--probabilities": probabilities,
+                "--class-masks": class_masks,
+                "--shard": part != (1, 1),
+                "--series": series is not None,
+            }
+            _check_options(False, min_area, min_volume, largest, statistics)
+            _refuse(of_others, "images or volumes", "a video")
+            with _on_device(None if extra else device):
+                return predict_video(
+                    _open_model(model, False, quiet),
+                    paths[0],
+                    folder,
+                    threshold=threshold,
+                    min_area=min_area,
+                    flips=flips,
+                    batch_size=batch_size,
+                    overwrite=overwrite,
+                    progress=not quiet,
+                )
         # Before the model is loaded.
         found, problems = _converted(paths, folder, recursive, series, part)
         if not found:
@@ -142,7 +170,7 @@ def predict(
             "overwrite": overwrite,
             "progress": not quiet,
         }
-        with _on_device(None if is_onnx else device):
+        with _on_device(None if extra else device):
             network = _open_model(model, is_volumes, quiet)
             if is_volumes:
                 from keras_pamunet.inference.volumes import predict_volumes
@@ -165,8 +193,12 @@ def predict(
                 network, found, folder, overlay=overlay, min_area=min_area, **options
             )
 
-    module = "keras_pamunet.inference.onnx_model" if is_onnx else "keras_pamunet.models"
-    _show(call(run, module, extra="export" if is_onnx else None))
+    module = "keras_pamunet.inference" if extra else "keras_pamunet.models"
+    predicted = call(run, module, extra=extra)
+    if isinstance(predicted, PredictedVideo):
+        _show_video(predicted)
+    else:
+        _show(predicted)
 
 
 def _expand(inputs):
@@ -238,9 +270,24 @@ def _check_options(is_volumes, min_area, min_volume, largest, statistics):
         "--largest": largest,
         "--statistics": statistics,
     }
-    for option, given in of_volumes.items():
-        if not is_volumes and given:
-            raise ValueError(f"Expected NIfTI volumes for {option}. Received: images")
+    if not is_volumes:
+        _refuse(of_volumes, "NIfTI volumes", "images")
+
+
+def _refuse(options, expected, received):
+    for option, given in options.items():
+        if given:
+            raise ValueError(f"Expected {expected} for {option}. Received: {received}")
+
+
+def _show_video(found):
+    typer.echo(
+        f"{found.found} of {found.frames} frames with a finding, "
+        f"{found.frames_per_second:.1f} frames a second (as played: "
+        f"{found.own_frames_per_second:.1f})"
+    )
+    for target in (found.overlay, found.table):
+        typer.echo(f"  {target}")
 
 
 def _on_device(name):
@@ -252,11 +299,9 @@ def _on_device(name):
 
 
 def _open_model(model, is_volumes, quiet):
-    """A model in Keras or, of an .onnx file, in ONNX Runtime."""
-    if model is not None and model.endswith(".onnx"):
-        from keras_pamunet.inference.onnx_model import OnnxModel
-
-        return OnnxModel(model)
+    """A model in Keras or, of an exported file, in its runtime."""
+    if model is not None and is_exported(model):
+        return open_exported(model)
     from keras_pamunet import hub
     from keras_pamunet.models import load_model
 

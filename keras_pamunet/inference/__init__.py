@@ -1,4 +1,4 @@
-"""Prediction. Needs no Keras: a model may be an `OnnxModel`.
+"""Prediction. Needs no Keras: a model may be an `OnnxModel` or a `LiteRTModel`.
 
 Names are imported once they are used: who needs `OnnxModel` alone does without OpenCV.
 """
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
+    "LiteRTModel": "litert_model",
     "OnnxModel": "onnx_model",
     "Predictor": "predictor",
     "Segmentation": "segmentation",

@@ -27,6 +27,8 @@ class Predictor(Protocol):
         class_names: of the labels 1, 2, ...
         input_range: `(lowest, highest)` value of the images.
         mirror_axes: along which images may be mirrored.
+        activation: `"sigmoid"` or, of classes that exclude each other, `"softmax"`.
+        attention: kind of its gates that can be looked at, `None` without.
         origin: where it is from, for messages.
         fingerprint: SHA-256 of what it predicts by.
     """
@@ -37,8 +39,14 @@ class Predictor(Protocol):
     class_names: tuple[str, ...]
     input_range: tuple[float, float]
     mirror_axes: tuple[int, ...]
+    attention: str | None
     origin: str
-    fingerprint: str
+
+    @property
+    def activation(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, `(batch, height, width, num_classes)`, of raw images."""

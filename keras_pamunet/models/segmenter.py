@@ -16,6 +16,7 @@ from keras_pamunet.layers import InvertedResidual
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.model_files import check_weights
 from keras_pamunet.models import first_batch
+from keras_pamunet.models.litert_file import write_litert
 from keras_pamunet.models.onnx_file import write_onnx
 from keras_pamunet.models.task import Task
 from keras_pamunet.saving import to_weights_file
@@ -273,11 +274,11 @@ class Segmenter(keras.Model):
 
         Args:
             filepath: the file or folder.
-            format: `"onnx"` as `keras_pamunet.onnx_export.export` writes it, which also
-                compares; and what else `keras.Model.export` offers.
+            format: `"onnx"` and `"litert"` as `keras_pamunet.exporting.export` writes
+                them, which also compares; and what else `keras.Model.export` offers.
             verbose: as Keras takes it.
-            input_signature: the same. With `"onnx"` only its batch counts.
-            **kwargs: the same, other than with `"onnx"`.
+            input_signature: the same.
+            **kwargs: the same, other than with `"onnx"` and `"litert"`.
 
         Raises:
             ModuleNotFoundError: if a requirement is not installed.
@@ -285,16 +286,18 @@ class Segmenter(keras.Model):
             ValueError: if the model cannot be converted, or for arguments that the
                 format does not take.
         """
-        if format != "onnx":
+        writers = {"onnx": write_onnx, "litert": write_litert}
+        if format not in writers:
             super().export(filepath, format, verbose, input_signature, **kwargs)
             return
         if kwargs:
             raise ValueError(
-                f"Expected no other arguments with format='onnx'. Received: {kwargs}"
+                f"Expected no other arguments with format={format!r}. Received: "
+                f"{kwargs}"
             )
-        # ONNX has no operation for attention as it is trained.
+        # Neither has an operation for attention as it is trained.
         shape = input_signature[0].shape if input_signature else self.input_shape
-        write_onnx(self.clone(input_shape=shape[1:]), filepath, shape[0])
+        writers[format](self.clone(input_shape=shape[1:]), filepath, shape[0])
 
     def load_weights(
         self, filepath: str | Path, skip_mismatch: bool = False, **kwargs: Any

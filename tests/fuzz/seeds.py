@@ -125,7 +125,8 @@ def volumes() -> dict[str, bytes]:
 
 def onnx_model() -> bytes:
     """The smallest network with what `OnnxModel` asks for."""
-    from keras_pamunet.inference.onnx_model import METADATA, seal
+    from keras_pamunet.inference.exported_model import METADATA
+    from keras_pamunet.inference.onnx_model import seal
 
     shape = ["batch", "height", "width", 3]
     weights = np.array([[0.01], [-0.02], [0.005]], "float32")

@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from keras_pamunet.data import Volume
 from keras_pamunet.data.resized import resize_image
-from keras_pamunet.inference.onnx_model import METADATA, seal
+from keras_pamunet.inference.exported_model import METADATA
+from keras_pamunet.inference.onnx_model import seal
 from keras_pamunet.palette import COLOURS
 
 RNG = np.random.default_rng(0)

@@ -1,11 +1,14 @@
-"""Export to ONNX, and prediction without Keras."""
+"""Export to other runtimes, and prediction without Keras."""
 
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from zipfile import ZipFile
 
+import cv2
 import keras
 import numpy as np
 import onnx
@@ -14,13 +17,21 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_pamunet import PAMUNet, onnx_export
+import keras_pamunet
+from keras_pamunet import LiteRTModel, PAMUNet, ResUNet, exporting
 from keras_pamunet.backend import run_once
 from keras_pamunet.cli import app
+from keras_pamunet.data import Folder, Phantom, Resized
+from keras_pamunet.evaluation import evaluate
+from keras_pamunet.inference import litert_model
+from keras_pamunet.inference.exported_model import METADATA
 from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.onnx_model import METADATA, SHA256, OnnxModel, seal
+from keras_pamunet.inference.model_file import open_exported
+from keras_pamunet.inference.onnx_model import SHA256, OnnxModel, seal
 from keras_pamunet.layers import CropLike
-from keras_pamunet.models import MobileUNet, onnx_file
+from keras_pamunet.models import MobileUNet, conversion
+from keras_pamunet.models.description import source_of
+from keras_pamunet.models.onnx_quantization import quantize_onnx
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # The conversion, which takes its time, is shared: all in one process.
@@ -54,22 +65,42 @@ def model():
 def exported(tmp_path_factory, model):
     """The model for images of any size, in a file, and its report."""
     path = tmp_path_factory.mktemp("export") / "any.onnx"
-    return path, onnx_export.export(model, path, size=(None, None), progress=False)
+    return path, exporting.export(model, path, size=(None, None), progress=False)
+
+
+@pytest.fixture(scope="module")
+def lite(tmp_path_factory, model):
+    """The model in a LiteRT file, and its report."""
+    path = tmp_path_factory.mktemp("export") / "model.tflite"
+    return path, exporting.export(model, path, progress=False)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A network without gates, and its ONNX file."""
+    keras.utils.set_random_seed(0)
+    model = ResUNet((32, 32, 3), filters=8)
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    exporting.export(model, path, progress=False)
+    return model, path
 
 
 @pytest.fixture
 def converts(monkeypatch, exported):
     """Has the export find that file, whatever it is asked for."""
 
-    def write_onnx(model, output, batch_size):
+    def write_onnx(model, output, batch_size, source):
         output.write_bytes(exported[0].read_bytes())
 
-    monkeypatch.setattr(onnx_export, "write_onnx", write_onnx)
+    monkeypatch.setattr(exporting, "write_onnx", write_onnx)
 
 
 def test_any_size(rng, model, exported):
     path, report = exported
-    assert [file.name for file in path.parent.iterdir()] == ["any.onnx"]
+    names = {file.name for file in path.parent.iterdir()}
+    assert names == {"any.onnx", "any.onnx.json"}
+    held = json.loads((path.parent / "any.onnx.json").read_text())
+    assert held == {**report.to_json(), "float_layers": []}
     assert report.images == 20
     assert report.pixels == 10 * (64 * 64 + 97 * 97)
     assert report.largest_difference <= 1e-5 and report.changed_pixels == 0
@@ -118,7 +149,7 @@ def test_fixed_size(rng, tmp_path):
         mirror_axes=(2,),
     )
     path = tmp_path / "fixed.onnx"
-    onnx_export.export(ours, path, batch_size=2, progress=False)
+    exporting.export(ours, path, batch_size=2, progress=False)
     theirs = OnnxModel(path)
     assert theirs.input_shape == (2, 33, 40, 1)
     assert (theirs.num_classes, theirs.masks) == (3, "exclusive")
@@ -162,6 +193,239 @@ def test_predicts_without_keras(folder, tmp_path, model, exported):
             np.testing.assert_array_equal(found, ours)
 
 
+def without_keras(*arguments):
+    """Calls the command in a process where neither Keras nor a back end is there."""
+    code = (
+        "import sys\n"
+        "class NotInstalled:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name in ('keras', 'tensorflow', 'jax', 'torch', 'onnx'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NotInstalled)\n"
+        "from keras_pamunet.cli import app\n"
+        "app(standalone_mode=False)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_litert(rng, model, lite):
+    path, report = lite
+    assert report.largest_difference <= 1e-5 and report.changed_pixels <= 2
+    assert (report.format, report.quantize) == ("litert", None)
+    assert report.bytes == path.stat().st_size
+    theirs = LiteRTModel(path, threads=1)
+    assert theirs.input_shape == (1, 32, 32, 3)
+    assert theirs.class_names == model.class_names
+    images = rng.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    found = theirs.predict_on_batch(images)
+    np.testing.assert_allclose(found, np.asarray(run_once(model, images)), atol=1e-5)
+    with pytest.raises(ValueError, match="shape .40, 40, 3.; the model takes"):
+        theirs.predict_on_batch(np.zeros((1, 40, 40, 3)))
+
+
+def test_what_files_say(lite, exported):
+    """As other programs read it."""
+    with ZipFile(lite[0]) as archive:
+        of_lite = json.loads(archive.read("keras_pamunet.json"))
+    graph = onnx.load(exported[0])
+    (text,) = [x.value for x in graph.metadata_props if x.key == METADATA]
+    of_onnx = json.loads(text)
+    # Of the size that the model takes, too.
+    assert of_onnx.pop("model_sha256") != of_lite.pop("model_sha256")
+    assert of_onnx == of_lite
+    assert of_lite["producer"] == f"keras_pamunet {keras_pamunet.__version__}"
+    assert of_lite["class_names"] == ["object"] and of_lite["mirror_axes"] == [1, 2]
+    (image,), (mask,) = graph.graph.input, graph.graph.output
+    assert (image.name, mask.name) == ("image", "mask")
+    for tensor in (image, mask):
+        sides = [side.dim_param for side in tensor.type.tensor_type.shape.dim[:3]]
+        assert sides == ["batch", "height", "width"]
+
+
+def test_source_of_presets():
+    """Of what else is exported, a file says nothing: least of all the path."""
+    said = source_of("pamunet_kvasir_seg")
+    assert said["preset"] == "pamunet_kvasir_seg" and said["preset_version"] >= "1.3.0"
+    assert "Kvasir-SEG" in said["licence"]
+    assert source_of("runs/mine") == source_of("a model in memory") == {}
+
+
+def test_litert_without_keras(folder, tmp_path, model, lite):
+    out = tmp_path / "out"
+    arguments = ["predict", folder / "images", "--model", lite[0], "-o", out]
+    assert "12 new mask(s)" in without_keras(*arguments, "--no-flips")
+    theirs = LiteRTModel(lite[0])
+    for path in (folder / "images").iterdir():
+        expected = theirs.segment(path, flips=False).mask
+        with Image.open(out / f"{path.stem}.png") as found:
+            np.testing.assert_array_equal(np.asarray(found) > 0, expected > 0)
+
+
+def test_scores_without_keras(folder, tmp_path, model, lite, exported):
+    out = tmp_path / "out"
+    without_keras("evaluate", "--model", lite[0], "--data", folder, "-o", out)
+    held = json.loads((out / "metrics.json").read_text())
+    pairs = Resized(Folder(folder), (32, 32))
+    expected = evaluate(model, pairs, progress=False, subset="all").to_json()
+    for ours, theirs in zip(expected["images"], held["images"]):
+        assert ours["name"] == theirs["name"]
+        # A pixel may have changed.
+        assert ours["dice"] == pytest.approx(theirs["dice"], abs=0.01)
+    assert held["summary"]["n"] == 12 and held["flips"]
+
+
+def test_damaged_litert(rng, tmp_path, lite):
+    content = lite[0].read_bytes()
+    model = LiteRTModel(lite[0])
+    assert model.fingerprint == hashlib.sha256(content[:-64]).hexdigest()
+    path = tmp_path / "flipped.tflite"
+    for at in (*rng.integers(0, len(content), 20), *range(-120, 0, 7)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="flipped.tflite, which was cut or"):
+            LiteRTModel(path)
+    for cut in (b"", content[:100], content[:-1]):
+        path.write_bytes(cut)
+        with pytest.raises(ValueError, match="flipped.tflite, which was cut or"):
+            LiteRTModel(path)
+    with pytest.raises(FileNotFoundError, match="Not there"):
+        LiteRTModel(tmp_path / "none.tflite")
+    path.write_bytes(litert_model.seal(content[:1000], "{}"))
+    with pytest.raises(ValueError, match="flipped.tflite; LiteRT cannot run it"):
+        LiteRTModel(path)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+def test_saved_model(rng, tmp_path, small):
+    import tensorflow as tf
+
+    ours, _ = small
+    path = tmp_path / "new" / "model"
+    exporting.export(ours, path, format="saved_model", progress=False)
+    assert {x.name for x in path.parent.iterdir()} == {"model", "model.json"}
+    images = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    theirs = tf.saved_model.load(str(path))
+    found = theirs.serve(images)["mask"]
+    np.testing.assert_allclose(found, run_once(ours, images), atol=1e-5)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        exporting.export(ours, path, format="saved_model", progress=False)
+
+
+def quantised(small, monkeypatch, path, **options):
+    """The report on `small` in fewer bits, and how far its probabilities are off."""
+    model, whole = small
+
+    def write_onnx(model, output, batch_size, source):
+        output.write_bytes(whole.read_bytes())
+
+    monkeypatch.setattr(exporting, "write_onnx", write_onnx)
+    report = exporting.export(model, path, progress=False, **options)
+    images = np.stack([image for image, _ in Phantom(3, 32)])
+    found = open_exported(path).predict_on_batch(images)
+    off = np.abs(found - np.asarray(run_once(model, images.astype("float32"))))
+    assert report.bytes < 0.6 * whole.stat().st_size
+    assert off.mean() > 1e-7 and 1e-7 < report.largest_difference < 0.5
+    return report, off.mean()
+
+
+def test_int8_in_onnx(tmp_path, folder, small, monkeypatch):
+    path = tmp_path / "model.onnx"
+    options = {"quantize": "int8", "calibrate": folder / "images", "max_changed": 1}
+    report, off = quantised(
+        small, monkeypatch, path, data=folder, max_dice_loss=1, **options
+    )
+    assert off < 0.02
+    assert 0 <= report.dice_before <= 1 and report.images == 1
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    assert OnnxModel(path).metadata["class_names"] == ["object"]
+
+
+def test_float16_in_onnx(tmp_path, small, monkeypatch):
+    path = tmp_path / "model.onnx"
+    _, off = quantised(small, monkeypatch, path, quantize="float16")
+    assert off < 0.002
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+@pytest.mark.parametrize(("quantize", "most"), [("int8", 0.02), ("float16", 0.002)])
+def test_quantised_litert(tmp_path, folder, small, monkeypatch, quantize, most):
+    path = tmp_path / "model.tflite"
+    calibrate = folder if quantize == "int8" else None
+    options = {"quantize": quantize, "calibrate": calibrate, "max_changed": 1}
+    _, off = quantised(small, monkeypatch, path, **options)
+    assert off < most
+    assert LiteRTModel(path).metadata["precision"] == quantize
+
+
+def test_int8_that_changes_too_much(tmp_path, folder, small, monkeypatch):
+    path = tmp_path / "model.onnx"
+    options = {"quantize": "int8", "calibrate": folder / "images"}
+    with pytest.raises(ValueError, match="0.0% of the pixels of another mask. Receiv"):
+        quantised(small, monkeypatch, path, max_changed=-1, **options)
+    with pytest.raises(ValueError, match="at most -1 less. Received: .*Dice of 0"):
+        quantised(small, monkeypatch, path, data=folder, max_dice_loss=-1, **options)
+    assert {x.name for x in tmp_path.iterdir()} == {"set"}
+
+
+def test_gates_in_float32(tmp_path, model, exported, folder):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(exported[0].read_bytes())
+    images = np.stack([image[:32, :32] for image, _ in Folder(folder)])
+    gates = quantize_onnx(path, "int8", images.astype("float32"))
+    assert gates == tuple(f"attention_{x}" for x in range(4))
+    nodes = onnx.load(path).graph.node
+    of_gates = [x for x in nodes if "attention_" in x.name and x.op_type == "Conv"]
+    assert of_gates
+    others = {x.output[0]: x.op_type for x in nodes}
+    for node in of_gates:
+        assert others.get(node.input[1]) != "DequantizeLinear"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantize": "int8"}, "--calibrate FOLDER. for int8"),
+        ({"calibrate": "photos"}, "--calibrate FOLDER. for int8"),
+        ({"quantize": "int4"}, "int8 or float16"),
+        ({"quantize": "int8", "calibrate": "empty"}, "Found none"),
+        ({"quantize": "int8", "calibrate": "few"}, "at least 10 images.*: 9 in"),
+        ({"quantize": "int8", "calibrate": "deep"}, "calibrate on .*images of 8 bits"),
+        ({"quantize": "int8", "calibrate": "text"}, "calibrate on .*3.png"),
+        ({"format": "litert"}, "of a .tflite file"),
+    ],
+)
+def test_unfit_to_quantise(tmp_path, monkeypatch, model, options, message):
+    """Said before the model is converted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(exporting, "write_onnx", None)
+    for name, count in (("empty", 0), ("few", 9), ("deep", 10), ("text", 10)):
+        Path(name).mkdir()
+        for index in range(count):
+            pixels = np.full((32, 32, 3), 100, "uint8")
+            if name == "deep":
+                cv2.imwrite(f"{name}/{index}.png", 256 * pixels.astype("uint16"))
+            else:
+                cv2.imwrite(f"{name}/{index}.png", pixels)
+    Path("text/3.png").write_text("no image")
+    with pytest.raises(ValueError, match=message):
+        exporting.export(model, "model.onnx", progress=False, **options)
+    assert not list(tmp_path.glob("model*"))
+
+
+def test_int8_of_any_size(tmp_path, model):
+    options = {"quantize": "int8", "calibrate": tmp_path, "size": (None, None)}
+    with pytest.raises(ValueError, match="Expected a size .--size. for int8"):
+        exporting.export(model, tmp_path / "model.onnx", **options)
+
+
 def test_command_line(folder, tmp_path, model, converts):
     model.save(tmp_path / "model.keras")
     path = tmp_path / "new" / "model.onnx"
@@ -201,10 +465,10 @@ def test_first_order_scores(rng, tmp_path):
 def test_unfit_score_activation(tmp_path, model):
     path = tmp_path / "model.onnx"
     with pytest.raises(ValueError, match="score_activation='tanh'"):
-        onnx_export.export(model, path, score_activation="tanh")
+        exporting.export(model, path, score_activation="tanh")
     with pytest.raises(ValueError, match="arguments of MobileUNet.*score_activation"):
         other = MobileUNet((32, 32, 3))
-        onnx_export.export(other, path, score_activation="first_order")
+        exporting.export(other, path, score_activation="first_order")
     assert not path.exists()
 
 
@@ -213,7 +477,7 @@ def test_other_results_are_not_kept(tmp_path, converts):
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
     with pytest.raises(ValueError, match="Nothing was written"):
-        onnx_export.export(other, path, overwrite=True, progress=False)
+        exporting.export(other, path, overwrite=True, progress=False)
     assert path.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -223,12 +487,18 @@ def test_report(rng, exported):
     other = PAMUNet((32, 32, 3), expansion=1, attention=None)
     theirs = OnnxModel(exported[0])
     images = rng.integers(0, 256, (3, 32, 32, 3), "uint8")
-    report = onnx_export._compare(other, theirs, images, False)
+    masks = rng.integers(0, 2, (3, 32, 32), "uint8")
+    report = exporting.compare(other, theirs, [*zip(images, masks)])
     one, two = (model.predict_on_batch(images) for model in (other, theirs))
-    changed = np.count_nonzero((one > 0.5) != (two > 0.5))
-    assert 0 < changed == report.changed_pixels
-    assert report.largest_difference == pytest.approx(np.abs(one - two).max(), 1e-4)
-    assert (report.images, report.pixels) == (3, 3 * 32 * 32)
+    found = [x[..., 0] > 0.5 for x in (one, two)]
+    changed = np.count_nonzero(found[0] != found[1])
+    assert 0 < changed == report["changed_pixels"]
+    assert report["largest_difference"] == pytest.approx(np.abs(one - two).max(), 1e-4)
+    assert (report["images"], report["pixels"]) == (3, 3 * 32 * 32)
+    for name, mask in zip(("dice_before", "dice_after"), found):
+        both = (mask & masks).sum(axis=(1, 2))
+        sizes = mask.sum(axis=(1, 2)) + masks.sum(axis=(1, 2))
+        assert report[name] == pytest.approx(np.mean(2 * both / sizes))
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
@@ -239,7 +509,7 @@ def test_operation_that_onnx_lacks(tmp_path, monkeypatch):
     model = make((32, 32, 3), attention=None)
     monkeypatch.setattr(CropLike, "call", call)
     with pytest.raises(ValueError, match="Erfinv"):
-        onnx_export.export(model, tmp_path / "model.onnx", progress=False)
+        exporting.export(model, tmp_path / "model.onnx", progress=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -252,31 +522,33 @@ def test_operation_that_onnx_lacks(tmp_path, monkeypatch):
     ],
 )
 def test_conversion_that_fails_elsewhere(tmp_path, monkeypatch, model, code, message):
-    monkeypatch.setattr(onnx_file, "CONVERT", code)
+    monkeypatch.setattr(conversion, "CONVERT", code)
     with pytest.raises(ValueError, match=message):
-        onnx_export.export(model, tmp_path / "model.onnx", progress=False)
+        exporting.export(model, tmp_path / "model.onnx", progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_unfit_outputs(tmp_path, model):
-    with pytest.raises(ValueError, match="name of an .onnx file. Received: .*model$"):
-        onnx_export.export(model, tmp_path / "model")
+    with pytest.raises(
+        ValueError, match="name of an .onnx file.* Received: .*model, format=None"
+    ):
+        exporting.export(model, tmp_path / "model")
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="can be written.*file .File exists"):
-        onnx_export.export(model, tmp_path / "file" / "model.onnx")
+        exporting.export(model, tmp_path / "file" / "model.onnx")
 
 
 def test_missing_requirements(tmp_path, monkeypatch, model):
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(conversion, "find_spec", lambda name: None)
     with pytest.raises(
         ModuleNotFoundError, match=r"pip install .\.\[export,tensorflow"
     ):
-        onnx_export.export(model, tmp_path / "model.onnx")
+        exporting.export(model, tmp_path / "model.onnx")
 
 
 def test_part_of_the_data(folder, tmp_path, model):
     with pytest.raises(ValueError, match="subset='all'"):
-        onnx_export.export(model, tmp_path / "model.onnx", data=folder, subset="all")
+        exporting.export(model, tmp_path / "model.onnx", data=folder, subset="all")
 
 
 def test_damaged_files(tmp_path, exported):
@@ -433,12 +705,12 @@ def test_export_of_keras(rng, tmp_path):
 ENDED = """
 import os, signal, sys, threading
 from keras_pamunet import PAMUNet
-from keras_pamunet.models import onnx_file
+from keras_pamunet.models import conversion
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-onnx_file.CONVERT = "import os, time; os.kill(os.getppid(), 15); time.sleep(60)"
-onnx_file.keras.backend.backend = lambda: "another"
-from keras_pamunet.onnx_export import export
+conversion.CONVERT = "import os, time; os.kill(os.getppid(), 15); time.sleep(60)"
+conversion.keras.backend.backend = lambda: "another"
+from keras_pamunet.exporting import export
 export(PAMUNet((32, 32, 3), expansion=1, attention=None), sys.argv[1], progress=False)
 """
 
