@@ -1,12 +1,15 @@
 """What several tests share."""
 
 import dataclasses
+import json
 
 import keras
 import nibabel
 import numpy as np
 import pytest
 
+from keras_pamunet.inference.exported_model import METADATA
+from keras_pamunet.inference.onnx_model import seal
 from keras_pamunet.training import RECIPES
 
 # Tests of what no back end computes. Under JAX each network takes seconds to make.
@@ -70,3 +73,22 @@ def write_lits(root, cases=("0", "10"), shape=(12, 10, 3)):
             nibabel.Nifti1Image(array, affine).to_filename(path)
         arrays[f"volume-{case}"] = hu, labels
     return arrays
+
+
+def write_onnx(path, input_range=(0, 255), size=(32, 32)):
+    """A sigmoid in the place of a network, as an ONNX file of ours."""
+    import onnx  # Of an extra.
+
+    shape = ["batch", *size, 1]
+    image, mask = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name in ("image", "mask")
+    )
+    node = onnx.helper.make_node("Sigmoid", ["image"], ["mask"])
+    graph = onnx.helper.make_graph([node], "graph", [image], [mask])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    held = {"num_classes": 1, "input_range": input_range, "class_names": ["spot"]}
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(held | {"sealed": True})})
+    path.write_bytes(seal(model.SerializeToString()))
+    return path

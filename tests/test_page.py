@@ -2,34 +2,14 @@
 
 import json
 
-import onnx
 import pytest
 from typer.testing import CliRunner
 
 from keras_pamunet.cli import app
-from keras_pamunet.inference.exported_model import METADATA
-from keras_pamunet.inference.onnx_model import seal
 from keras_pamunet.page import is_site, write_page
-from tests.helpers import once
+from tests.helpers import once, write_onnx
 
 pytestmark = once
-
-
-def write_onnx(path, input_range=(0, 255)):
-    """The smallest network that there is, with the metadata of one of ours."""
-    shape = ["batch", 32, 32, 1]
-    image, mask = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name in ("image", "mask")
-    )
-    node = onnx.helper.make_node("Sigmoid", ["image"], ["mask"])
-    graph = onnx.helper.make_graph([node], "graph", [image], [mask])
-    opset = [onnx.helper.make_opsetid("", 17)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
-    held = {"num_classes": 1, "input_range": input_range, "class_names": ["spot"]}
-    onnx.helper.set_model_props(model, {METADATA: json.dumps(held | {"sealed": True})})
-    path.write_bytes(seal(model.SerializeToString()))
-    return path
 
 
 @pytest.fixture

@@ -2,11 +2,8 @@
 import type { Found } from './found';
 
 export interface ModelInfo {
-  classNames: string[];
   /** Whether a threshold means something: not of classes that exclude each other. */
   hasThreshold: boolean;
-  mirrors: boolean;
-  inputRange: [number, number];
 }
 
 export type Kind = 'photograph' | 'volume';

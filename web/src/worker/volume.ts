@@ -168,6 +168,19 @@ export function checkHu(volume: Volume): void {
   );
 }
 
+/** All slices in grey, 0 to 255, black at `low` and white at `high`. */
+export function toGrey(volume: Volume, low: number, high: number): Uint8Array {
+  const { rows, columns, slices } = volume.grid;
+  const grey = new Uint8Array(rows * columns * slices);
+  for (let z = 0, to = 0; z < slices; z++) {
+    for (const value of volume.slice(z)) {
+      const share = (Math.min(Math.max(value, low), high) - low) / (high - low);
+      grey[to++] = Math.round(255 * share);
+    }
+  }
+  return grey;
+}
+
 function extremes(volume: Volume, numbers: number[]): [number, number] {
   let [low, high] = [Infinity, -Infinity];
   for (const z of numbers) {

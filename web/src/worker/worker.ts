@@ -1,20 +1,16 @@
 /** The worker: all that takes long, so that the page never waits. */
 import { CANCELLED, type Calls, type ModelInfo, type Reply, type Request } from '../shared/messages';
 import { Network } from './network';
-import { checkRange, fitChannels, readPhotograph } from './photograph';
-import { predictBatch } from './predict';
-import { type Pixels, resizeImage } from './resize';
-import { Segmented } from './segmented';
-import { Volume, checkHu } from './volume';
-
-/** Slices predicted at once. */
-const BATCH = 4;
-/** Ranges of pictures; whatever else a network takes are HU. */
-const PICTURES = [1, 255, 65535];
+import { readPhotograph } from './photograph';
+import { checkTakesCt, segmentPhotograph, segmentVolume } from './segment';
+import type { Segmented } from './segmented';
+import { Volume, toGrey } from './volume';
 
 type Progress = (share: number) => void;
 
 let network: Network | null = null;
+/** One after the other: the last that is asked for stays. */
+let loading: Promise<unknown> = Promise.resolve();
 let cancelled = false;
 let opened: { key: string; volume: Volume } | null = null;
 const segmented = new Map<string, Segmented>();
@@ -24,30 +20,30 @@ const CALLS: {
     takes: Calls[Name]['takes'], progress: Progress,
   ) => Promise<Calls[Name]['gives']> | Calls[Name]['gives'];
 } = {
-  load: async ({ file, gpu }) => {
-    const loaded = await Network.load(file, gpu);
-    await network?.release();
-    network = loaded;
-    return describe(loaded);
+  load: ({ file, gpu }) => {
+    const next = loading.then(() => replaceNetwork(file, gpu));
+    loading = next.catch(() => undefined);
+    return next;
   },
   segment: async ({ key, file, kind, flips }, progress) => {
     cancelled = false;
-    const model = needed(network, 'a model');
-    const found =
-      kind === 'volume'
-        ? await segmentVolume(model, key, file, flips, progress)
-        : await segmentPhotograph(model, file, flips);
-    segmented.set(key, found);
+    const model = needed(network, 'model');
+    if (kind === 'photograph') {
+      const image = await readPhotograph(file);
+      segmented.set(key, await segmentPhotograph(model, image, flips));
+    } else {
+      checkTakesCt(model);
+      const volume = await openVolume(key, file);
+      segmented.set(key, await segmentVolume(model, volume, flips, progress, pause));
+    }
     return null;
   },
-  find: ({ key, rule }) => needed(segmented.get(key), 'a result').find(rule),
+  find: ({ key, rule }) => needed(segmented.get(key), 'result').find(rule),
   grey: async ({ key, file }) => {
-    const [low, high] = needed(network, 'a model').metadata.inputRange;
-    const volume = opened?.key === key ? opened.volume : await Volume.open(file);
-    opened = { key, volume };
-    return toGrey(volume, low, high);
+    const [low, high] = needed(network, 'model').metadata.inputRange;
+    return toGrey(await openVolume(key, file), low, high);
   },
-  mask: ({ key, rule }) => needed(segmented.get(key), 'a result').toFile(rule),
+  mask: ({ key, rule }) => needed(segmented.get(key), 'result').toFile(rule),
   forget: ({ key }) => {
     segmented.delete(key);
     if (opened?.key === key) opened = null;
@@ -59,80 +55,25 @@ const CALLS: {
   },
 };
 
-async function segmentPhotograph(model: Network, file: Blob, flips: boolean) {
-  checkRange(model.metadata.inputRange);
-  const image = fitChannels(await readPhotograph(file), model.inputShape[3]);
-  const height = model.inputShape[1] ?? image.height;
-  const width = model.inputShape[2] ?? image.width;
-  const { data } = resizeImage(image, height, width);
-  const found = await predictBatch(model, Float32Array.from(data), 1, height, width, flips);
-  await pause();
-  return new Segmented(
-    [{ data: found, height, width, channels: model.metadata.numClasses }],
-    [image.height, image.width],
-    model.metadata,
-  );
+async function replaceNetwork(file: Blob, gpu: boolean): Promise<ModelInfo> {
+  const loaded = await Network.load(file, gpu);
+  await network?.release();
+  network = loaded;
+  return describe(loaded);
 }
 
-async function segmentVolume(
-  model: Network, key: string, file: Blob, flips: boolean, progress: Progress,
-) {
-  const [low, high] = model.metadata.inputRange;
-  const channels = model.inputShape[3];
-  if (![1, 3].includes(channels) || (low === 0 && PICTURES.includes(high))) {
-    throw new Error('Expected a model of CT for a volume. The chosen one takes photographs.');
-  }
-  const volume = await Volume.open(file);
-  if (low < 0) checkHu(volume);
-  opened = { key, volume };
-  const { rows, columns, slices } = volume.grid;
-  const height = model.inputShape[1] ?? rows;
-  const width = model.inputShape[2] ?? columns;
-  const found: Pixels<Float32Array>[] = [];
-  for (let start = 0; start < slices; start += BATCH) {
-    await pause();
-    const count = Math.min(BATCH, slices - start);
-    const images = new Float32Array(count * height * width * channels);
-    for (let z = 0; z < count; z++) {
-      const slice = { data: volume.slice(start + z), height: rows, width: columns, channels: 1 };
-      const { data } = resizeImage(slice, height, width);
-      const first = z * height * width * channels;
-      data.forEach((value, at) => images.fill(value, first + at * channels, first + (at + 1) * channels));
-    }
-    const batch = await predictBatch(model, images, count, height, width, flips);
-    const size = batch.length / count;
-    for (let z = 0; z < count; z++) {
-      const data = batch.slice(z * size, (z + 1) * size);
-      found.push({ data, height, width, channels: model.metadata.numClasses });
-    }
-    progress((start + count) / slices);
-  }
-  return new Segmented(found, [rows, columns], model.metadata, volume.grid);
-}
-
-function toGrey(volume: Volume, low: number, high: number): Uint8Array {
-  const { rows, columns, slices } = volume.grid;
-  const grey = new Uint8Array(rows * columns * slices);
-  for (let z = 0, to = 0; z < slices; z++) {
-    for (const value of volume.slice(z)) {
-      const share = (Math.min(Math.max(value, low), high) - low) / (high - low);
-      grey[to++] = Math.round(255 * share);
-    }
-  }
-  return grey;
+/** A volume; the last one stays open. */
+async function openVolume(key: string, file: Blob): Promise<Volume> {
+  if (opened?.key !== key) opened = { key, volume: await Volume.open(file) };
+  return opened.volume;
 }
 
 function describe({ metadata }: Network): ModelInfo {
-  return {
-    classNames: metadata.classNames,
-    hasThreshold: metadata.masks === 'overlapping' || metadata.numClasses === 1,
-    mirrors: metadata.mirrorAxes.length > 0,
-    inputRange: metadata.inputRange,
-  };
+  return { hasThreshold: metadata.masks === 'overlapping' || metadata.numClasses === 1 };
 }
 
 function needed<T>(value: T | null | undefined, what: string): T {
-  if (value === null || value === undefined) throw new Error(`There is no ${what.slice(2)} yet.`);
+  if (value === null || value === undefined) throw new Error(`There is no ${what} yet.`);
   return value;
 }
 
