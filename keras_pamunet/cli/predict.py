@@ -92,6 +92,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    fill_holes: Annotated[
+        bool,
+        typer.Option(
+            "--fill-holes",
+            help="Fill the holes of each class in each slice. Volumes only.",
+        ),
+    ] = False,
     flips: Flips = True,
     batch_size: Annotated[
         int, typer.Option(help="Images or slices at once.", min=1)
@@ -130,7 +137,13 @@ def predict(
         if not found:
             return None
         is_volumes = any(map(is_nifti, find_files(found, recursive).values()))
-        _check_options(is_volumes, min_area, min_volume, largest, statistics)
+        of_volumes = {
+            "--min-volume": min_volume,
+            "--largest": largest,
+            "--fill-holes": fill_holes,
+            "--statistics": statistics,
+        }
+        _check_options(is_volumes, min_area, of_volumes)
         options = {
             "recursive": recursive,
             "probabilities": probabilities,
@@ -156,6 +169,7 @@ def predict(
                     min_volume=min_volume,
                     statistics=statistics,
                     largest=model is None if largest is None else largest,
+                    fill_holes=fill_holes,
                     **options,
                 )
                 _raise(problems)
@@ -231,14 +245,9 @@ def _part(shard):
     return int(found[1]), int(found[2])
 
 
-def _check_options(is_volumes, min_area, min_volume, largest, statistics):
+def _check_options(is_volumes, min_area, of_volumes):
     if is_volumes and min_area:
         raise ValueError("Expected --min-volume for volumes. Received: --min-area")
-    of_volumes = {
-        "--min-volume": min_volume,
-        "--largest": largest,
-        "--statistics": statistics,
-    }
     for option, given in of_volumes.items():
         if not is_volumes and given:
             raise ValueError(f"Expected NIfTI volumes for {option}. Received: images")

@@ -27,6 +27,7 @@ from keras_pamunet.files import (
     write_json,
     written_aside,
 )
+from keras_pamunet.inference.holes import fill_holes
 from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.inference.predicted import Predicted
@@ -46,7 +47,13 @@ from keras_pamunet.inference.statistics import (
     write_statistics,
 )
 from keras_pamunet.progress import track
-from keras_pamunet.targets import flat, is_class, of_objects, to_layers
+from keras_pamunet.targets import (
+    flat,
+    is_class,
+    of_objects,
+    own_probabilities,
+    to_layers,
+)
 
 PREVIEWS, STATISTICS = "previews", "statistics"
 PREVIEW_SLICES = 8
@@ -111,6 +118,7 @@ def predict_volumes(
     threshold: float = 0.5,
     min_volume: float = 0.0,
     largest: bool = False,
+    fill_holes: bool = False,
     flips: bool = True,
     batch_size: int = 8,
     shard: tuple[int, int] = (1, 1),
@@ -144,6 +152,9 @@ def predict_volumes(
         threshold: see `keras_pamunet.inference.segment`.
         min_volume: ml. Smaller objects are left out.
         largest: whether of each class all but the largest object is left out.
+        fill_holes: whether the holes of each class are filled, slice by slice, before
+            objects are measured and left out; see
+            `keras_pamunet.inference.holes.fill_holes`.
         flips: see `keras_pamunet.inference.segment`.
         batch_size: slices predicted at once.
         shard: see `keras_pamunet.inference.images.predict_images`.
@@ -167,7 +178,8 @@ def predict_volumes(
     folder, masks = mask_paths(inputs, Path(output), recursive, endings, shard)
     make_folder(folder)
     settings = {"flips": flips, "threshold": threshold, "min_volume": min_volume}
-    predictions = Predictions(folder, model, {**settings, "largest": largest})
+    settings |= {"largest": largest, "fill_holes": fill_holes}
+    predictions = Predictions(folder, model, settings)
     previews, maps, classes, records = {}, {}, {}, {}
     for mask in masks:
         name = mask.relative_to(folder)
@@ -205,6 +217,7 @@ def predict_volumes(
                     threshold=threshold,
                     min_size=min_volume / voxel_ml,
                     largest=largest,
+                    without_holes=fill_holes,
                     with_probabilities=probabilities,
                 )
             # What a file can cause. Whatever else goes wrong would so for the others.
@@ -315,6 +328,7 @@ def _predict(
     threshold=0.5,
     min_size=0.0,
     largest=False,
+    without_holes=False,
     with_probabilities=False,
 ):
     rows_columns = volume.shape[1::-1]
@@ -351,6 +365,9 @@ def _predict(
             found = resize_probabilities(found, rows_columns)
             each = to_layers(found, model.masks, threshold)
             for layer, finder, (labels, own) in zip(layers, finders, each):
+                if without_holes:
+                    labels = fill_holes(labels)
+                    own = own_probabilities(found, labels, model.masks)
                 layer[z] = labels
                 finder.add(labels, own)
             if with_probabilities:

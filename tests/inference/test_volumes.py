@@ -201,6 +201,29 @@ def test_largest_and_statistics(tmp_path, scans, model):
         predict_volumes(model, scans, tmp_path / "out")
 
 
+def test_holes_are_filled_first(tmp_path, model):
+    """A ring is smaller than the block beside it, and larger once it is filled."""
+    hu = np.full((32, 32, 2), -200, "int16")
+    hu[2:16, 2:16] = hu[18:30, 18:30] = 250
+    hu[5:13, 5:13] = -200
+    nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
+    masks = []
+    for filled in (False, True):
+        out = tmp_path / str(filled)
+        options = {"largest": True, "flips": False, "fill_holes": filled}
+        predict_volumes(model, tmp_path / "ct.nii", out, **options)
+        masks.append(np.asarray(nibabel.load(out / "ct.nii").dataobj))
+        total, row = read_rows(out)
+        assert int(row["size"]) == masks[-1].sum() == int(total["size"])
+    expected = np.zeros((2, *hu.shape), "uint8")
+    expected[0, 18:30, 18:30] = expected[1, 2:16, 2:16] = 1
+    np.testing.assert_array_equal(masks, expected)
+    # The mean is over all voxels, those that were filled, too.
+    across = np.linspace(0.8, 1, 32)[2:16, np.newaxis]
+    mean = np.where(hu[2:16, 2:16, 0] > 0, across, 0).mean()
+    assert float(row["mean_probability"]) == pytest.approx(mean, abs=1e-3)
+
+
 def test_overlapping_classes(tmp_path, hu):
     """A tumour that is left out leaves its liver behind."""
     nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
