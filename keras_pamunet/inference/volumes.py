@@ -2,20 +2,17 @@
 
 import dataclasses
 import math
-import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.openers import Opener
 from rich.markup import escape
 
-from keras_pamunet.data.nifti import (
-    UnfitVolume,
-    let_go,
-    nifti_stem,
-    temporary_file,
-)
+from keras_pamunet.data.mapped_slices import MappedSlices
+from keras_pamunet.data.nifti import UnfitVolume, nifti_stem
 from keras_pamunet.data.resized import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import check_hu, takes_hu
@@ -102,7 +99,7 @@ def predict_volume(
     _check_takes_ct(model)
     volume = _open(source, model)
     found = _predict(volume, model, batch_size, flips, progress)
-    return volume.to_nifti(found.labels, model.class_names)
+    return volume.to_nifti(found.labels.array, model.class_names)
 
 
 def predict_volumes(
@@ -231,18 +228,22 @@ def predict_volumes(
                 write_picture(picture, previews[mask])
             if probabilities:
                 maps[mask].parent.mkdir(parents=True, exist_ok=True)
-                write_nifti(volume.to_probabilities(found.probabilities), maps[mask])
+                shares = found.probabilities
+                image = volume.to_probabilities(shares.array)
+                write_nifti(image, maps[mask], shares.let_go)
             for label, path in enumerate(classes.get(mask, ()), 1):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 own = model.class_names[label - 1 : label]
-                write_nifti(volume.to_nifti(found.of_class(label), own), path)
+                where = found.of_class(label)
+                write_nifti(volume.to_nifti(where.array, own), path, where.let_go)
             if statistics:
                 records[mask].parent.mkdir(parents=True, exist_ok=True)
                 measured = measure(volume, found.layers, model.class_names)
                 place = mask.relative_to(folder).as_posix()
                 write_json(records[mask], {"mask": place, **measured})
             mask.parent.mkdir(parents=True, exist_ok=True)
-            write_nifti(volume.to_nifti(found.labels, model.class_names), mask)
+            image = volume.to_nifti(found.labels.array, model.class_names)
+            write_nifti(image, mask, found.labels.let_go)
             results[mask] = to_record(
                 found.labels, found.objects, model.class_names, voxel_ml
             )
@@ -285,8 +286,16 @@ def _open(source, model):
     return volume
 
 
-def write_nifti(image: nibabel.Nifti1Image, target: Path) -> None:
+def write_nifti(
+    image: nibabel.Nifti1Image, target: Path, let_go: Callable[[], None] | None = None
+) -> None:
     """Writes a NIfTI file, whole or not at all.
+
+    Args:
+        image: what to write.
+        target: where to.
+        let_go: called from time to time, to take voxels that were read of a file out
+            of memory.
 
     Raises:
         OSError: if it cannot be written.
@@ -296,24 +305,45 @@ def write_nifti(image: nibabel.Nifti1Image, target: Path) -> None:
             # nibabel makes other names of endings like .Nii.gz.
             ending = new.name[len(nifti_stem(new)) :].lower()
             lower = new.with_name(f"mask{ending}")
-            image.to_filename(lower)
+            with Opener(str(lower), "wb") as file:
+                stream: Any = _Watched(file, let_go) if let_go else file
+                image.to_stream(stream)
             lower.rename(new)
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+class _Watched:
+    """A file to write to, that calls a function after each so many bytes."""
+
+    EACH = 2**24
+
+    def __init__(self, file, function):
+        self._file, self._function, self._count = file, function, 0
+
+    def write(self, content):
+        self._count += len(content)
+        if self._count >= self.EACH:
+            self._function()
+            self._count = 0
+        return self._file.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
     """What was found in a volume, in the order `(slices, rows, columns)`."""
 
-    labels: np.ndarray
-    layers: list[np.ndarray]
-    probabilities: np.ndarray | None
+    labels: MappedSlices
+    layers: list[MappedSlices]
+    probabilities: MappedSlices | None
     objects: list[SegmentedObject]
 
-    def of_class(self, label: int) -> np.ndarray:
-        """0 and 1, in a temporary file."""
-        where, _ = _mapped(self.labels.shape, "uint8")
+    def of_class(self, label: int) -> MappedSlices:
+        """0 and 1."""
+        where = MappedSlices(self.labels.shape, "uint8")
         for z in range(len(where)):
             where[z] = is_class([layer[z] for layer in self.layers], label)
         return where
@@ -337,13 +367,9 @@ def _predict(
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
     count = model.num_classes if model.masks == "overlapping" else 1
-    layers, mappings = zip(
-        *(_mapped(volume.shape[::-1], "uint8") for _ in range(count))
-    )
-    maps = None
-    if with_probabilities:
-        maps, mapping = _mapped(volume.shape[::-1], "uint16")
-        mappings += (mapping,)
+    shape = volume.shape[::-1]
+    layers = [MappedSlices(shape, "uint8") for _ in range(count)]
+    maps = MappedSlices(shape, "uint16") if with_probabilities else None
     finders, done = [ObjectFinder(min_size, largest) for _ in layers], 0
     for start in track(
         range(0, len(volume), batch_size),
@@ -370,35 +396,20 @@ def _predict(
                     own = own_probabilities(found, labels, model.masks)
                 layer[z] = labels
                 finder.add(labels, own)
-            if with_probabilities:
+            if maps is not None:
                 maps[z] = np.rint(65535 * of_objects(found, model.masks))
         done = start + batch_size
-        for mapping in mappings:
-            let_go(mapping)
     if min_size > 0 or largest:
         for layer, finder in zip(layers, finders):
             for z in range(len(volume)):
                 layer[z] = finder.clean(z, layer[z])
     labels = layers[0]
     if len(layers) > 1:
-        labels, _ = _mapped(volume.shape[::-1], "uint8")
+        labels = MappedSlices(shape, "uint8")
         for z in range(len(volume)):
             labels[z] = flat([layer[z] for layer in layers])
     objects = [x for finder in finders for x in finder.objects()]
     return _Found(labels, layers, maps, objects)
-
-
-def _mapped(shape, dtype):
-    """An array of zeros in a temporary file, and the mapping that it lies in."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    with temporary_file(size) as file:
-        # Zeros are written: on a full disk a sparse file would fail later, inside
-        # the mapping, with SIGBUS.
-        for _ in range(shape[0]):
-            file.write(bytes(size // shape[0]))
-        file.flush()
-        mapping = mmap.mmap(file.fileno(), 0)
-    return np.ndarray(shape, dtype, mapping), mapping
 
 
 def _pixels(volume, z):
@@ -408,7 +419,7 @@ def _pixels(volume, z):
 
 def _preview(volume, labels, input_range):
     """A contact sheet of slices, spread over those with a mask or else over all."""
-    found = np.flatnonzero(labels.any(axis=(1, 2)))
+    found = np.flatnonzero([mask.any() for mask in labels])
     choice = found if found.size else np.arange(len(volume))
     picks = np.linspace(0, len(choice) - 1, min(PREVIEW_SLICES, len(choice)))
     panels = [

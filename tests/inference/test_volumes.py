@@ -525,11 +525,11 @@ def test_what_stops_a_folder(tmp_path, scans):
 
 
 def test_interrupted_write(tmp_path, scans, model, monkeypatch):
-    def fail(image, path):
-        path.write_bytes(b"half a mask")
+    def fail(image, file):
+        file.write(b"half a mask")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nibabel.Nifti1Image, "to_filename", fail)
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_stream", fail)
     with pytest.raises(KeyboardInterrupt):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
     names = sorted(path.name for path in (tmp_path / "masks").iterdir())
