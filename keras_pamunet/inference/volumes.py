@@ -16,8 +16,7 @@ from keras_pamunet.data.nifti import UnfitVolume, nifti_stem
 from keras_pamunet.data.resized import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import check_hu, takes_hu
-from keras_pamunet.drawing import to_rgb, write_picture
-from keras_pamunet.figures import contact_sheet
+from keras_pamunet.drawing import write_picture
 from keras_pamunet.files import (
     make_folder,
     unwritable,
@@ -36,6 +35,7 @@ from keras_pamunet.inference.predictor import (
     predict_batch,
     resize_probabilities,
 )
+from keras_pamunet.inference.preview import draw
 from keras_pamunet.inference.results import to_record
 from keras_pamunet.inference.segmented_object import SegmentedObject
 from keras_pamunet.inference.statistics import (
@@ -53,7 +53,6 @@ from keras_pamunet.targets import (
 )
 
 PREVIEWS, STATISTICS = "previews", "statistics"
-PREVIEW_SLICES = 8
 
 
 def predict_volume(
@@ -137,8 +136,8 @@ def predict_volumes(
             `keras_pamunet.inference.results.COLUMNS`.
         recursive: whether to look into the folders of folders, too. Their masks lie
             in folders of the same names.
-        preview: whether to write `previews/<name>.png`, too: some slices of each
-            volume with the mask and its outline.
+        preview: whether to write `previews/<name>.png`, too, see
+            `keras_pamunet.inference.preview.draw`.
         probabilities: whether to write `probabilities/<name>`, too: of each voxel the
             probability that it belongs to an object, as 16 bits with a scaling.
         class_masks: whether to write `classes/<class>/<name>`, too: a mask of 0 and 1
@@ -224,7 +223,7 @@ def predict_volumes(
             predictions.confirm(mask)
             # Before the mask, which says that all is done.
             if preview:
-                picture = _preview(volume, found.labels, model.input_range)
+                picture = draw(volume, found.labels, model.input_range)
                 write_picture(picture, previews[mask])
             if probabilities:
                 maps[mask].parent.mkdir(parents=True, exist_ok=True)
@@ -415,22 +414,6 @@ def _predict(
 def _pixels(volume, z):
     """A slice `(rows, columns, 1)` as it is, in HU."""
     return volume.slice(z)[..., np.newaxis].astype("float32")
-
-
-def _preview(volume, labels, input_range):
-    """A contact sheet of slices, spread over those with a mask or else over all."""
-    found = np.flatnonzero([mask.any() for mask in labels])
-    choice = found if found.size else np.arange(len(volume))
-    picks = np.linspace(0, len(choice) - 1, min(PREVIEW_SLICES, len(choice)))
-    panels = [
-        (
-            f"slice {z + 1} of {len(volume)}",
-            to_rgb(_pixels(volume, z), input_range),
-            labels[z],
-        )
-        for z in choice[picks.astype(int)]
-    ]
-    return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
 
 
 def _printable(name):
