@@ -118,6 +118,12 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write masks anew that are there.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Write hashes, seconds, versions and device, too."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find objects in images or CT volumes: masks, pictures, numbers."""
@@ -154,6 +160,7 @@ def predict(
             # Of DICOM, only that part was converted.
             "shard": part if found == paths else (1, 1),
             "overwrite": overwrite,
+            "report": report,
             "progress": not quiet,
         }
         with _on_device(None if is_onnx else device):
@@ -315,6 +322,7 @@ def _show(predicted):
         "classes",
         "results.csv",
         "statistics.csv",
+        "report.json",
     ):
         if (predicted.folder / name).exists():
             typer.echo(f"  {predicted.folder / name}")

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,7 @@ def predict_images(
     batch_size: int = 8,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
+    report: bool = False,
     progress: bool = True,
 ) -> Predicted:
     """Writes the masks of image files, and what was found in numbers.
@@ -82,6 +84,8 @@ def predict_images(
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same image by the same model with the same
             settings, and else an error.
+        report: whether to write `report.json`, too: the input, model, settings, hashes,
+            seconds, versions and device of each mask in the folder.
         progress: whether to show a progress bar.
 
     Raises:
@@ -117,6 +121,7 @@ def predict_images(
             except (ValueError, OSError) as error:
                 problems.append(f"  {path}: {error}")
 
+    start = time.perf_counter()
     try:
         work = _predict(model, read(), len(to_do), batch_size, flips)
         for (mask, image), found in track(work, "Predicting", len(to_do), progress):
@@ -146,7 +151,10 @@ def predict_images(
                 continue
             results[mask] = to_record(found.mask, found.objects, model.class_names)
     finally:
-        predictions.add(results)
+        mean = (time.perf_counter() - start) / max(len(results), 1)
+        predictions.add(results, dict.fromkeys(results, mean))
+    if report:
+        predictions.write_report()
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(masks)} images could not be predicted:\n"

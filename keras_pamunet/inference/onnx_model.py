@@ -62,6 +62,7 @@ class OnnxModel:
             `keras_pamunet.PAMUNet`.
         origin: the path.
         fingerprint: SHA-256 of the file, without the one that it holds of itself.
+        runtime: the version of ONNX Runtime, and the device, always the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -85,6 +86,7 @@ class OnnxModel:
         keep_traces_here()
         import onnxruntime
 
+        self.runtime = {"onnxruntime": onnxruntime.__version__, "device": "CPU"}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # The exception says it all.

@@ -29,6 +29,7 @@ class Predictor(Protocol):
         mirror_axes: along which images may be mirrored.
         origin: where it is from, for messages.
         fingerprint: SHA-256 of what it predicts by.
+        runtime: what it runs on: versions by name, and the `device`.
     """
 
     input_shape: tuple[int | None, int | None, int | None, int]
@@ -39,6 +40,7 @@ class Predictor(Protocol):
     mirror_axes: tuple[int, ...]
     origin: str
     fingerprint: str
+    runtime: dict[str, str]
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, `(batch, height, width, num_classes)`, of raw images."""

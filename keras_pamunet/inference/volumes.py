@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def predict_volumes(
     batch_size: int = 8,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
+    report: bool = False,
     progress: bool = True,
 ) -> Predicted:
     """Writes the masks of NIfTI volumes, and what was found in numbers.
@@ -157,6 +159,8 @@ def predict_volumes(
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same volume by the same model with the same
             settings, and else an error.
+        report: whether to write `report.json`, too: the input, model, settings, hashes,
+            seconds, versions and device of each mask in the folder.
         progress: whether to show a progress bar for each volume.
 
     Raises:
@@ -196,11 +200,12 @@ def predict_volumes(
         for mask in masks
     }
     kept = set(predictions.plan(masks, overwrite, extras))
-    results, problems = {}, []
+    results, seconds, problems = {}, {}, []
     try:
         for mask, path in masks.items():
             if mask in kept:
                 continue
+            start = time.perf_counter()
             try:
                 volume = _open(path, model)
                 voxel_ml = math.prod(volume.spacing) / 1000
@@ -243,11 +248,14 @@ def predict_volumes(
             mask.parent.mkdir(parents=True, exist_ok=True)
             image = volume.to_nifti(found.labels.array, model.class_names)
             write_nifti(image, mask, found.labels.let_go)
+            seconds[mask] = time.perf_counter() - start
             results[mask] = to_record(
                 found.labels, found.objects, model.class_names, voxel_ml
             )
     finally:
-        predictions.add(results)
+        predictions.add(results, seconds)
+    if report:
+        predictions.write_report()
     if statistics:
         paths = sorted((folder / STATISTICS).rglob("*.json"))
         write_statistics(folder, map(read_statistics, paths))

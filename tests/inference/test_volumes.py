@@ -36,6 +36,7 @@ class Brightness:
     """What inference asks of a model; brighter is likelier, more so at the right."""
 
     class_names, mirror_axes = ("object",), (1, 2)
+    runtime = {"device": "CPU"}
 
     def __init__(self, channels=1, num_classes=1, input_range=(-200, 250)):
         self.input_shape = (None, 32, 32, channels)
@@ -168,7 +169,13 @@ def test_default_model(tmp_path, hu):
     record = json.loads((tmp_path / "out/predictions.json").read_text())
     settings = record["masks"]["ct.nii"]["settings"]
     assert settings["largest"] and settings["min_volume"] == 0
-    done = CliRunner().invoke(app, [*command, "--no-largest", "--overwrite"])
+    assert not (tmp_path / "out/report.json").exists()
+    options = ["--no-largest", "--overwrite", "--report"]
+    done = CliRunner().invoke(app, [*command, *options])
+    assert "report.json" in done.output
+    (row,) = json.loads((tmp_path / "out/report.json").read_text())["masks"]
+    assert row["made"]["keras"] == keras.__version__
+    assert keras.backend.backend() in row["made"] and row["made"]["device"]
     record = json.loads((tmp_path / "out/predictions.json").read_text())
     assert not record["masks"]["ct.nii"]["settings"]["largest"]
 
