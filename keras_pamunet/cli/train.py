@@ -100,6 +100,12 @@ def train(
         str | None,
         typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
     ] = None,
+    balanced: Annotated[
+        bool,
+        typer.Option(
+            "--balanced", help="Draw as many images with an object as without one."
+        ),
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -122,6 +128,7 @@ def train(
             progress=not quiet,
             weights=weights,
             window=window_of(window),
+            balanced=balanced,
             **given,
         )
 

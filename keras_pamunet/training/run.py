@@ -62,6 +62,7 @@ def train(
     subset: str | None = None,
     weights: str | Path | None = None,
     window: str | tuple[float, float] | None = None,
+    balanced: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **model_arguments: Any,
 ) -> Scores:
@@ -103,6 +104,8 @@ def train(
         window: of CT, the HU that the network looks at, its `input_range`: a name in
             `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to that of
             the `weights`, else to `"liver"`.
+        balanced: whether to draw as many pairs with an object as without one, such as
+            the slices of whole volumes, of which most are empty.
         callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
             epoch they find the weights that are validated.
         **model_arguments: arguments of the network other than `input_shape`. They
@@ -131,6 +134,7 @@ def train(
         subset=subset,
         weights=weights,
         window=window,
+        balanced=balanced,
         arguments=model_arguments,
     )
     with locked(run.output):
@@ -187,6 +191,7 @@ class Run:
         subset: str | None,
         weights: str | Path | None,
         window: str | tuple[float, float] | None,
+        balanced: bool,
         arguments: dict[str, Any],
     ) -> "Run":
         """Checks all arguments of `train`, the network's before any data is read.
@@ -243,6 +248,7 @@ class Run:
             "recipe": dataclasses.asdict(recipe),
             "seed": seed,
             "subset": subset,
+            "balanced": balanced or None,  # As in runs of before it was there.
             "weights": weights,
             "start_sha256": _sha256_of_start(base, arguments.get("encoder_weights")),
             "model": arguments,
@@ -386,6 +392,7 @@ class Run:
                 seed=self.seed,
                 first_batch=first_epoch * steps,
                 masks=model.masks,
+                balanced=bool(self.settings["balanced"]),
             ),
             # As arrays: Keras under TensorFlow is slow with what comes in batches.
             validation_data=next(iter(validation)),
@@ -429,7 +436,13 @@ class Run:
 
     def _estimate_statistics(self, model, progress):
         train = self._resized["train"]
-        batches = pipeline(train, self.recipe.batch_size, shuffle=True, repeat=True)
+        batches = pipeline(
+            train,
+            self.recipe.batch_size,
+            shuffle=True,
+            repeat=True,
+            balanced=bool(self.settings["balanced"]),
+        )
         count = min(self._steps, STATISTICS_BATCHES)
         images = (images for images, _ in itertools.islice(batches, count))
         images = track(images, "Batch statistics", count, progress)
