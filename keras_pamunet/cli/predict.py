@@ -136,12 +136,14 @@ def predict(
 
     def run():
         from keras_pamunet.data.nifti import is_nifti
+        from keras_pamunet.inference.incomplete import Incomplete
         from keras_pamunet.inference.inputs import find_files
 
         # Before the model is loaded.
-        found, problems = _converted(paths, folder, recursive, series, part)
+        found, problems = _converted(paths, folder, recursive, series, part, quiet)
         if not found:
-            return None
+            typer.echo("Nothing to do.")
+            return
         is_volumes = any(map(is_nifti, find_files(found, recursive).values()))
         of_volumes = {
             "--min-volume": min_volume,
@@ -163,32 +165,33 @@ def predict(
             "report": report,
             "progress": not quiet,
         }
+        if is_volumes:
+            from keras_pamunet.inference.volumes import predict_volumes as find
+
+            options |= {
+                "preview": overlay,
+                "min_volume": min_volume,
+                "statistics": statistics,
+                "largest": model is None if largest is None else largest,
+                "fill_holes": fill_holes,
+            }
+        else:
+            from keras_pamunet.inference.images import predict_images as find
+
+            options |= {"overlay": overlay, "min_area": min_area}
         with _on_device(None if is_onnx else device):
             network = _open_model(model, is_volumes, quiet)
-            if is_volumes:
-                from keras_pamunet.inference.volumes import predict_volumes
-
-                predicted = predict_volumes(
-                    network,
-                    found,
-                    folder,
-                    preview=overlay,
-                    min_volume=min_volume,
-                    statistics=statistics,
-                    largest=model is None if largest is None else largest,
-                    fill_holes=fill_holes,
-                    **options,
-                )
-                _raise(problems)
-                return predicted
-            from keras_pamunet.inference.images import predict_images
-
-            return predict_images(
-                network, found, folder, overlay=overlay, min_area=min_area, **options
-            )
+            try:
+                predicted = find(network, found, folder, **options)
+            except Incomplete as error:
+                predicted = error.predicted
+                problems.append(str(error))
+        if predicted.rows or not problems:
+            _show(predicted)
+        _raise(problems)
 
     module = "keras_pamunet.inference.onnx_model" if is_onnx else "keras_pamunet.models"
-    _show(call(run, module, extra="export" if is_onnx else None))
+    call(run, module, extra="export" if is_onnx else None)
 
 
 def _expand(inputs):
@@ -220,14 +223,18 @@ def _beside(paths):
     return path.with_name(f"{stem}_predicted")
 
 
-def _converted(paths, folder, recursive, series, part):
+def _converted(paths, folder, recursive, series, part, quiet):
     """The inputs, with NIfTI files in the place of DICOM, beside the output."""
     from keras_pamunet.inference import dicom_inputs
 
     folder = folder.resolve()  # "." has no name.
     name = folder.name.removesuffix(".gz").removesuffix(".nii")
     target = folder.parent / f"{name}_nifti"
-    found, problems = dicom_inputs.convert(paths, target, recursive, series, part)
+    found, problems = dicom_inputs.convert(
+        paths, target, recursive, series, part, progress=not quiet
+    )
+    if problems:
+        problems = [f"{len(problems)} scan(s) could not be used:", *problems]
     if not found:
         _raise(problems)
     if series is not None and found == paths:
@@ -237,9 +244,7 @@ def _converted(paths, folder, recursive, series, part):
 
 def _raise(problems):
     if problems:
-        raise ValueError(
-            "\n".join([f"{len(problems)} scan(s) could not be used:", *problems])
-        )
+        raise ValueError("\n".join(problems))
 
 
 def _part(shard):
@@ -285,7 +290,7 @@ def _open_model(model, is_volumes, quiet):
 
 
 def _show(predicted):
-    rows = predicted and [row for row in predicted.rows if row["kind"] != "object"]
+    rows = [row for row in predicted.rows if row["kind"] != "object"]
     if not rows:
         typer.echo("Nothing to do.")
         return

@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile
 from keras_pamunet.data.dicom import is_dicom, read_dicom
 from keras_pamunet.data.nifti import UnfitVolume
 from keras_pamunet.inference.volumes import write_nifti
+from keras_pamunet.progress import track
 
 
 def holds_dicom(path: Path) -> bool:
@@ -27,6 +28,7 @@ def convert(
     recursive: bool = False,
     series: int | None = None,
     shard: tuple[int, int] = (1, 1),
+    progress: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Writes the DICOM series among the inputs as NIfTI files.
 
@@ -37,6 +39,7 @@ def convert(
         recursive: whether each folder below an input may be a scan of its own.
         series: see `keras_pamunet.data.dicom.read_dicom`.
         shard: see `keras_pamunet.inference.images.predict_images`; of the scans.
+        progress: whether to show a progress bar.
 
     Returns:
         The inputs, with NIfTI files in the place of DICOM, and what is wrong with
@@ -63,7 +66,8 @@ def convert(
                 )
             scans[target] = scan
     written, problems = [], []
-    for target, scan in list(scans.items())[shard[0] - 1 :: shard[1]]:
+    own = list(scans.items())[shard[0] - 1 :: shard[1]]
+    for target, scan in track(own, "Reading DICOM", shown=progress):
         try:
             image = _read(scan, series)
         except (UnfitVolume, FileNotFoundError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 from keras_pamunet.data.image_file import read_image
 from keras_pamunet.drawing import write_labels, write_picture
 from keras_pamunet.files import make_folder
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.inputs import find_files
 from keras_pamunet.inference.predicted import Predicted
 from keras_pamunet.inference.predictions import Predictions
@@ -92,10 +93,11 @@ def predict_images(
         FileNotFoundError: if there is no such file or folder.
         OSError: if the folder cannot be written.
         FloatingPointError: names the model, if its probabilities are NaN.
-        ValueError: names the images that could not be read or have another number
-            of channels than the model takes; the others are done all the same. Also
-            if a mask would take the place of an image or of another mask, or one of
-            other origin is there.
+        Incomplete: names the images that could not be read or have another number
+            of channels than the model takes; the others are done all the same, and are
+            its `predicted`.
+        ValueError: if a mask would take the place of an image or of another mask, or
+            one of other origin is there.
     """
     check_threshold(model, threshold)
     folder, masks = mask_paths(inputs, Path(output), recursive, (".png",), shard)
@@ -155,17 +157,19 @@ def predict_images(
         predictions.add(results, dict.fromkeys(results, mean))
     if report:
         predictions.write_report()
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(masks)} images could not be predicted:\n"
-            + "\n".join(problems)
-        )
-    return Predicted(
+    predicted = Predicted(
         written=list(results),
         kept=[mask for mask in masks if mask in kept],
         rows=predictions.rows(masks),
         folder=folder,
     )
+    if problems:
+        raise Incomplete(
+            f"{len(problems)} of {len(masks)} images could not be predicted:\n"
+            + "\n".join(problems),
+            predicted,
+        )
+    return predicted
 
 
 def mask_paths(

@@ -26,6 +26,7 @@ from keras_pamunet.files import (
 )
 from keras_pamunet.inference.holes import fill_holes
 from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.inference.predicted import Predicted
 from keras_pamunet.inference.predictions import Predictions
@@ -167,9 +168,10 @@ def predict_volumes(
         FileNotFoundError: if there is no such file or folder.
         FloatingPointError: names the model, if its probabilities are NaN.
         OSError: if the output cannot be written.
-        ValueError: names the volumes that could not be used, as they are damaged, not
+        Incomplete: names the volumes that could not be used, as they are damaged, not
             in HU or too large for memory or `TMPDIR`; the others are done all the
-            same. Also if a mask would take the place of a volume, if one of other
+            same, and are its `predicted`.
+        ValueError: if a mask would take the place of a volume, if one of other
             origin is there, or as `predict_volume` does.
     """
     _check_takes_ct(model)
@@ -259,17 +261,19 @@ def predict_volumes(
     if statistics:
         paths = sorted((folder / STATISTICS).rglob("*.json"))
         write_statistics(folder, map(read_statistics, paths))
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
-            + "\n".join(problems)
-        )
-    return Predicted(
+    predicted = Predicted(
         written=list(results),
         kept=[mask for mask in masks if mask in kept],
         rows=predictions.rows(masks),
         folder=folder,
     )
+    if problems:
+        raise Incomplete(
+            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
+            + "\n".join(problems),
+            predicted,
+        )
+    return predicted
 
 
 def _check_takes_ct(model):

@@ -99,7 +99,13 @@ def test_command(study, tmp_path, monkeypatch):
     assert "1 mask(s) were there and are kept" in predict(study / "a/ct").output
     done = predict(study, "-r")
     assert done.exit_code == 1
-    assert "1 scan(s) could not be used" in done.output and "b/ct" in done.output
+    assert "1 scan(s) could not be used" in done.stderr and "b/ct" in done.stderr
+    assert "│ a_ct.nii.gz " in done.stdout and "│ c.nii.gz " in done.stdout
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes((tmp_path / "masks_nifti/c.nii.gz").read_bytes()[:-50])
+    done = predict(study, damaged, "-r", output="both")
+    assert done.exit_code == 1 and "2 new mask(s)" in done.stdout
+    assert "1 scan(s) could not" in done.stderr and "1 of 3 volumes" in done.stderr
     assert (tmp_path / "masks/a_ct.nii.gz").exists()
     assert (tmp_path / "masks/c.nii.gz").exists()
     done = predict(study, "-r", "--shard", "1/2", output="part")

@@ -22,6 +22,7 @@ from keras_pamunet.data import Volume
 from keras_pamunet.data.nifti import is_nifti
 from keras_pamunet.data.resized import resize_image
 from keras_pamunet.inference import volumes
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.predictor import segment
 from keras_pamunet.inference.volumes import predict_volume
 from keras_pamunet.models import load_model
@@ -72,8 +73,9 @@ def model():
 
 @pytest.fixture
 def hu(rng):
-    """HU in the order "LPS", with some structure."""
+    """HU in the order "LPS", with some structure, and air in a corner."""
     noise = rng.normal(size=(4, 4, 5)).repeat(3, 0).repeat(3, 1)[:12, :10]
+    noise[0, 0] = -5
     return (200 * noise).astype("int16")
 
 
@@ -210,7 +212,7 @@ def test_largest_and_statistics(tmp_path, scans, model):
 
 def test_holes_are_filled_first(tmp_path, model):
     """A ring is smaller than the block beside it, and larger once it is filled."""
-    hu = np.full((32, 32, 2), -200, "int16")
+    hu = np.full((32, 32, 2), -1000, "int16")
     hu[2:16, 2:16] = hu[18:30, 18:30] = 250
     hu[5:13, 5:13] = -200
     nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
@@ -329,6 +331,8 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     done = run(*command)
     assert done.exit_code == 1
     assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
+    assert "2 new mask(s) in" in done.stdout and "b.nii.gz" not in done.stdout
+    assert "│ a.nii " in done.stdout and "│ c.nii.gz " in done.stdout
     assert sorted(path.name for path in masks.glob("*.nii*")) == ["a.nii", "c.nii.gz"]
     assert sorted(path.name for path in masks.glob("previews/*")) == ["a.png", "c.png"]
     expected = slice_by_slice(model, hu)
@@ -373,8 +377,11 @@ def test_damaged_headers(tmp_path, scans, hu, model):
     ):
         damaged = content[:start] + damage + content[start + len(damage) :]
         (scans / name).write_bytes(damaged)
-    with pytest.raises(ValueError, match="(?s)3 of 5.*b.nii.gz.*offset.*size"):
+    with pytest.raises(Incomplete, match="(?s)3 of 5.*b.nii.gz.*offset.*size") as error:
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
+    predicted = error.value.predicted
+    assert [path.name for path in predicted.written] == ["a.nii", "c.nii.gz"]
+    assert {row["mask"] for row in predicted.rows} == {"a.nii", "c.nii.gz"}
     found = sorted(path.name for path in (tmp_path / "masks").glob("*.nii*"))
     assert found == ["a.nii", "c.nii.gz"]
 
