@@ -11,6 +11,9 @@ from keras_pamunet.data.nifti import UnfitVolume
 from keras_pamunet.data.pairs import printable
 
 PREAMBLE, MAGIC = 128, b"DICM"
+# A data set without both begins with an element of group 2 or 8, and among the first is
+# the class of what it is, below DICOM's own root of identifiers.
+GROUPS, ROOT, FIRST_BYTES = (b"\x02\x00", b"\x08\x00"), b"1.2.840.10008.", 1024
 NEEDED = (
     "SeriesInstanceUID",
     "SeriesNumber",
@@ -53,12 +56,15 @@ class Series:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether this is a DICOM file, by its content."""
+    """Whether this is a DICOM file, with or without a preamble, by its content."""
     try:
         with path.open("rb") as file:
-            return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+            start = file.read(FIRST_BYTES)
     except OSError:
         return False
+    return start[PREAMBLE:].startswith(MAGIC) or (
+        start.startswith(GROUPS) and ROOT in start
+    )
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -81,7 +87,7 @@ def find_series(files: Iterable[Path]) -> list[Series]:
     groups: dict[str, list] = {}
     for path in files:
         try:
-            header = pydicom.dcmread(path, specific_tags=list(NEEDED))
+            header = pydicom.dcmread(path, force=True, specific_tags=list(NEEDED))
         except Exception as error:  # Of many kinds, for damaged files.
             raise UnfitVolume(f"Cannot read {path}: {error}") from error
         if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
@@ -155,7 +161,7 @@ def read_dicom(
 def _convert(series, name):
     pydicom, dicom2nifti = _libraries()
     try:
-        slices = [pydicom.dcmread(path) for path in series.files]
+        slices = [_read_slice(path) for path in series.files]
         image = dicom2nifti.convert_generic.dicom_to_nifti(slices, None)["NII"]
     except dicom2nifti.exceptions.ConversionValidationError as error:
         fault = FAULTS.get(str(error), str(error))
@@ -169,6 +175,19 @@ def _convert(series, name):
         )
     image.header.set_xyzt_units("mm")
     return image
+
+
+def _read_slice(path):
+    pydicom, _ = _libraries()
+    scan = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in scan.file_meta:  # Its pixels are plain, then.
+        implicit, _ = scan.original_encoding
+        scan.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian
+            if implicit
+            else pydicom.uid.ExplicitVRLittleEndian
+        )
+    return scan
 
 
 def _libraries():
