@@ -70,6 +70,12 @@ def predict(
             help="Write ml, surface, HU and lengths, too. Volumes only.",
         ),
     ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg", help="Write DICOM segmentations, too. Of DICOM only."
+        ),
+    ] = False,
     threshold: Annotated[
         float,
         typer.Option(
@@ -136,14 +142,21 @@ def predict(
 
     def run():
         from keras_pamunet.data.nifti import is_nifti
+        from keras_pamunet.inference.dicom_seg import library
         from keras_pamunet.inference.incomplete import Incomplete
         from keras_pamunet.inference.inputs import find_files
 
         # Before the model is loaded.
-        found, problems = _converted(paths, folder, recursive, series, part, quiet)
+        if dicom_seg:
+            library()
+        found, problems, scans = _converted(
+            paths, folder, recursive, series, part, quiet
+        )
         if not found:
             typer.echo("Nothing to do.")
             return
+        if dicom_seg and not scans:
+            raise ValueError("Expected DICOM for --dicom-seg. Found none.")
         is_volumes = any(map(is_nifti, find_files(found, recursive).values()))
         of_volumes = {
             "--min-volume": min_volume,
@@ -174,6 +187,8 @@ def predict(
                 "statistics": statistics,
                 "largest": model is None if largest is None else largest,
                 "fill_holes": fill_holes,
+                "scans": scans if dicom_seg else {},
+                "series": series,
             }
         else:
             from keras_pamunet.inference.images import predict_images as find
@@ -224,13 +239,16 @@ def _beside(paths):
 
 
 def _converted(paths, folder, recursive, series, part, quiet):
-    """The inputs, with NIfTI files in the place of DICOM, beside the output."""
+    """The inputs, with NIfTI files in the place of DICOM, beside the output.
+
+    And what is wrong with scans, and the scan of each new file.
+    """
     from keras_pamunet.inference import dicom_inputs
 
     folder = folder.resolve()  # "." has no name.
     name = folder.name.removesuffix(".gz").removesuffix(".nii")
     target = folder.parent / f"{name}_nifti"
-    found, problems = dicom_inputs.convert(
+    found, problems, scans = dicom_inputs.convert(
         paths, target, recursive, series, part, progress=not quiet
     )
     if problems:
@@ -239,7 +257,7 @@ def _converted(paths, folder, recursive, series, part, quiet):
         _raise(problems)
     if series is not None and found == paths:
         raise ValueError("Expected folders of DICOM files for --series. Found none.")
-    return found, problems
+    return found, problems, scans
 
 
 def _raise(problems):
@@ -325,6 +343,7 @@ def _show(predicted):
         "previews",
         "probabilities",
         "classes",
+        "dicom",
         "results.csv",
         "statistics.csv",
         "report.json",

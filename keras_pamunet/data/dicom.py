@@ -2,8 +2,12 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import nibabel
 
@@ -141,27 +145,51 @@ def read_dicom(
     array([[...
     """
     name = name or str(folder)
+    return _convert(choose_series(folder, series, name), name)
+
+
+def choose_series(folder: str | Path, number: int | None, name: str) -> Series:
+    """The series of CT in a folder; see `read_dicom` for arguments and errors."""
     files = dicom_files(Path(folder))
     if not files:
         raise FileNotFoundError(f"Expected DICOM files in {name}. Found none.")
     found = find_series(files)
     of_ct = [x for x in found if x.modality == "CT"]
-    if series is not None:
-        of_ct = [x for x in of_ct if x.number == series]
+    if number is not None:
+        of_ct = [x for x in of_ct if x.number == number]
     if len(of_ct) != 1:
         listed = "; ".join(map(str, found)) or "no series"
-        which = "of CT" if series is None else f"of CT with the number {series}"
+        which = "of CT" if number is None else f"of CT with the number {number}"
         raise UnfitVolume(
             f"Expected one series {which} in {name}. Found: {listed}. Name a folder "
             "of one, or the number of one (--series)."
         )
-    return _convert(of_ct[0], name)
+    return of_ct[0]
+
+
+@contextmanager
+def unpacked(scan: Path) -> Iterator[Path]:
+    """A folder of DICOM files as it is; a zip file unpacked to a temporary folder.
+
+    Raises:
+        ValueError: names the zip file, if it is damaged.
+    """
+    if scan.is_dir():
+        yield scan
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with ZipFile(scan) as archive:
+                archive.extractall(folder)
+        except (BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise UnfitVolume(f"Cannot read {scan}: {error}") from error
+        yield Path(folder)
 
 
 def _convert(series, name):
     pydicom, dicom2nifti = _libraries()
     try:
-        slices = [_read_slice(path) for path in series.files]
+        slices = [read_slice(path) for path in series.files]
         image = dicom2nifti.convert_generic.dicom_to_nifti(slices, None)["NII"]
     except dicom2nifti.exceptions.ConversionValidationError as error:
         fault = FAULTS.get(str(error), str(error))
@@ -177,7 +205,8 @@ def _convert(series, name):
     return image
 
 
-def _read_slice(path):
+def read_slice(path: Path) -> Any:
+    """A data set of pydicom, that knows how its pixels are stored."""
     pydicom, _ = _libraries()
     scan = pydicom.dcmread(path, force=True)
     if "TransferSyntaxUID" not in scan.file_meta:  # Its pixels are plain, then.

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel
@@ -24,6 +25,7 @@ from keras_pamunet.files import (
     write_json,
     written_aside,
 )
+from keras_pamunet.inference.dicom_seg import write_dicom_seg
 from keras_pamunet.inference.holes import fill_holes
 from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
 from keras_pamunet.inference.incomplete import Incomplete
@@ -54,7 +56,7 @@ from keras_pamunet.targets import (
     to_layers,
 )
 
-PREVIEWS, STATISTICS = "previews", "statistics"
+PREVIEWS, STATISTICS, SEGMENTATIONS = "previews", "statistics", "dicom"
 
 
 def predict_volume(
@@ -113,6 +115,8 @@ def predict_volumes(
     probabilities: bool = False,
     class_masks: bool = False,
     statistics: bool = False,
+    scans: Mapping[Path, Path] = MappingProxyType({}),
+    series: int | None = None,
     threshold: float = 0.5,
     min_volume: float = 0.0,
     largest: bool = False,
@@ -148,6 +152,9 @@ def predict_volumes(
         statistics: whether to write `statistics/<name>.json`, too, what
             `keras_pamunet.inference.statistics.measure` returns, and
             `statistics.csv`, a row for each class of each volume.
+        scans: for inputs made of DICOM, their folder or zip file: `dicom/<name>.dcm` is
+            written, too, see `keras_pamunet.inference.dicom_seg.write_dicom_seg`.
+        series: number of the series in the scans, where there are several.
         threshold: see `keras_pamunet.inference.segment`.
         min_volume: ml. Smaller objects are left out.
         largest: whether of each class all but the largest object is left out.
@@ -182,8 +189,8 @@ def predict_volumes(
     settings = {"flips": flips, "threshold": threshold, "min_volume": min_volume}
     settings |= {"largest": largest, "fill_holes": fill_holes}
     predictions = Predictions(folder, model, settings)
-    previews, maps, classes, records = {}, {}, {}, {}
-    for mask in masks:
+    previews, maps, classes, records, segmentations = {}, {}, {}, {}, {}
+    for mask, path in masks.items():
         name = mask.relative_to(folder)
         if preview:
             previews[mask] = (
@@ -196,9 +203,12 @@ def predict_volumes(
         if statistics:
             stem = nifti_stem(name)
             records[mask] = folder / STATISTICS / name.with_name(f"{stem}.json")
+        if path in scans:
+            file = name.with_name(f"{nifti_stem(name)}.dcm")
+            segmentations[mask] = folder / SEGMENTATIONS / file
+    kinds = (previews, maps, records, segmentations)
     extras = {
-        mask: [kind[mask] for kind in (previews, maps, records) if mask in kind]
-        + classes.get(mask, [])
+        mask: [kind[mask] for kind in kinds if mask in kind] + classes.get(mask, [])
         for mask in masks
     }
     kept = set(predictions.plan(masks, overwrite, extras))
@@ -247,6 +257,15 @@ def predict_volumes(
                 measured = measure(volume, found.layers, model.class_names)
                 place = mask.relative_to(folder).as_posix()
                 write_json(records[mask], {"mask": place, **measured})
+            if mask in segmentations:
+                scan, target = scans[masks[mask]], segmentations[mask]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                names = model.class_names
+                try:
+                    write_dicom_seg(scan, series, volume, found.layers, names, target)
+                except UnfitVolume as error:
+                    problems.append(f"  {masks[mask]}: {error}")
+                    continue
             mask.parent.mkdir(parents=True, exist_ok=True)
             image = volume.to_nifti(found.labels.array, model.class_names)
             write_nifti(image, mask, found.labels.let_go)

@@ -29,6 +29,7 @@ def write_series(folder, hu, number=1, uid="1.2.3", modality="CT", tilt=0.0, ord
         scan.file_meta = meta
         scan.SOPClassUID, scan.SOPInstanceUID = CTImageStorage, f"{uid}.{z + 1}"
         scan.SeriesInstanceUID, scan.StudyInstanceUID = uid, "1.2"
+        scan.FrameOfReferenceUID = "1.2.7"
         scan.SeriesNumber, scan.SeriesDescription = number, f"portal {number}"
         scan.Modality, scan.Manufacturer = modality, "Some"
         scan.PatientName = "Somebody^Else"
