@@ -23,7 +23,7 @@ EXTRAS = {
     "torch": ["torch>=2.6"],
     "beam": ["apache-beam>=2.60"],
     "data": ["tensorflow-datasets>=4.9.9"],
-    "dicom": ["dicom2nifti>=2.6", "pydicom>=3.0"],
+    "dicom": ["dicom2nifti>=2.6", "highdicom>=0.26", "pydicom>=3.0"],
     # Beside TensorFlow, in one of its two forms.
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
     # LiteRT, the runtime. Export to it needs TensorFlow beside.

@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -85,6 +86,17 @@ def device_names() -> list[str]:
         count = torch.cuda.device_count()
         names = [torch.cuda.get_device_name(index) for index in range(count)]
     return names or ["CPU"]
+
+
+def runtime() -> dict[str, str]:
+    """The versions of Keras and its back end, and the device that computes now."""
+    backend = keras.backend.backend()
+    device = str(keras.ops.zeros(()).device)  # TensorFlow's begin with the job's.
+    return {
+        "keras": keras.__version__,
+        backend: import_module(backend).__version__,
+        "device": device.rpartition("device:")[2],
+    }
 
 
 def run_once(model: keras.Model, images: np.ndarray) -> Any:

@@ -37,6 +37,9 @@ GATES_NOTE = (
 # An image's title, the image `(height, width, 3)` uint8, its true labels
 # `(height, width)`, and by title the labels that a model found.
 Row = tuple[str, np.ndarray, np.ndarray, dict[str, np.ndarray]]
+# A plane's title, picture `(rows, columns, 3)` uint8, labels `(rows, columns)`, and mm
+# from row to row and from column to column.
+Plane = tuple[str, np.ndarray, np.ndarray, tuple[float, float]]
 
 
 def comparison(
@@ -203,6 +206,37 @@ def contact_sheet(
     Returns:
         The picture, `(rows, columns, 3)` uint8.
     """
+    return _sheet(_pairs(rows))
+
+
+def volume_sheet(
+    planes: Sequence[Plane],
+    rows: Sequence[Sequence[tuple[str, np.ndarray, np.ndarray]]],
+) -> np.ndarray:
+    """A row of planes with outlines, in one scale of mm, above a contact sheet.
+
+    Args:
+        planes: see `Plane`.
+        rows: see `contact_sheet`.
+
+    Returns:
+        The picture, `(rows, columns, 3)` uint8.
+    """
+    sides = np.array([np.multiply(x.shape[:2], mm) for _, x, _, mm in planes])
+    scale = min(WIDEST / sides[:, 1].sum(), 2 * PANEL / sides[:, 0].max())
+    sizes = [tuple(x) for x in np.maximum(np.rint(scale * sides), 1).astype(int)]
+    tallest = max(height for height, _ in sizes)
+    panels = []
+    for (title, image, labels, _), size in zip(planes, sizes):
+        panel = outline(_resized(image, size), _resized(labels, size, nearest=True))
+        above = (tallest - size[0]) // 2
+        room = ((above, tallest - size[0] - above), (0, 0), (0, 0))
+        panels.append((title, np.pad(panel, room)))
+    return _sheet([panels, *_pairs(rows)])
+
+
+def _pairs(rows):
+    """Panels of a contact sheet."""
     sheet = []
     for row in rows:
         panels = []
@@ -211,7 +245,7 @@ def contact_sheet(
             overlay = outline(image, mask)
             panels += [(title, image), ("mask", COLOURS[mask]), ("overlay", overlay)]
         sheet.append(panels)
-    return _sheet(sheet)
+    return sheet
 
 
 def _masks(image, truth, prediction):
@@ -272,13 +306,19 @@ def _sheet(rows, note=""):
 
 
 def _panel(pixels, nearest=False):
-    pixels = np.ascontiguousarray(pixels, "uint8")
     height, width = pixels.shape[:2]
-    size = (min(max(round(PANEL * width / height), 1), WIDEST), PANEL)
-    interpolation = cv2.INTER_AREA if height > PANEL else cv2.INTER_CUBIC
+    width = min(max(round(PANEL * width / height), 1), WIDEST)
+    return _resized(pixels, (PANEL, width), nearest)
+
+
+def _resized(pixels, size, nearest=False):
+    height, width = size
+    pixels = np.ascontiguousarray(pixels, "uint8")
+    shrinks = pixels.shape[0] > height
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     if nearest:
         interpolation = cv2.INTER_NEAREST_EXACT
-    return cv2.resize(pixels, size, interpolation=interpolation)
+    return cv2.resize(pixels, (width, height), interpolation=interpolation)
 
 
 def _labelled(panel, text):

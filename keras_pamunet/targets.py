@@ -82,6 +82,22 @@ def to_layers(
     ]
 
 
+def own_probabilities(
+    probabilities: np.ndarray, labels: np.ndarray, masks: str = "exclusive"
+) -> np.ndarray:
+    """The probability that each pixel belongs to the class of its label.
+
+    Args:
+        probabilities: `(..., num_classes)`.
+        labels: `(...)`, 0 the background, whose own is undefined.
+        masks: see `to_targets`.
+    """
+    with_background = masks == "exclusive" and probabilities.shape[-1] > 1
+    channels = labels if with_background else np.maximum(labels, 1) - 1
+    index = channels[..., np.newaxis].astype(int)
+    return np.take_along_axis(probabilities, index, axis=-1)[..., 0]
+
+
 def to_labels(
     probabilities: np.ndarray, masks: str = "exclusive", threshold: float = 0.5
 ) -> np.ndarray:

@@ -620,6 +620,10 @@ def test_flipped_bytes(rng, tmp_path, exported):
     model = OnnxModel(exported[0])
     digest = hashlib.sha256(content[:-90]).hexdigest()
     assert model.fingerprint == digest == content[-64:].decode()
+    assert model.runtime == {
+        "onnxruntime": onnxruntime.__version__,
+        "device": "CPU",
+    }
     path = tmp_path / "flipped.onnx"
     inside, at_the_end = rng.integers(0, len(content), 40), range(1, 91)
     for at in (*inside, *(len(content) - place for place in at_the_end)):

@@ -8,6 +8,7 @@ from keras_pamunet.targets import (
     is_class,
     label_count,
     of_objects,
+    own_probabilities,
     to_labels,
     to_layers,
     to_targets,
@@ -37,6 +38,16 @@ def test_there_and_back(rng, num_classes, masks, count):
 def test_overlapping_targets():
     targets = to_targets(np.array([0, 1, 2], "uint8"), 2, "overlapping")
     np.testing.assert_array_equal(targets, [[0, 0], [1, 0], [1, 1]])
+
+
+def test_own_probabilities():
+    """Those of the classes that labels name, also where another is likelier."""
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
+    own = own_probabilities(probabilities, np.array([2, 1], "uint8"))
+    np.testing.assert_array_equal(own, [0.1, 0.6])
+    own = own_probabilities(probabilities, np.array([0, 3], "uint8"), "overlapping")
+    assert own[1] == 0.3
+    assert own_probabilities(np.array([0.4]), np.array(1, "uint8")) == 0.4
 
 
 def test_layers():

@@ -19,7 +19,6 @@ from keras_pamunet.cli.options import (
 )
 from keras_pamunet.cli.screen import bold, print_table
 from keras_pamunet.inference.model_file import RUNTIMES, is_exported, open_exported
-from keras_pamunet.inference.predicted_video import PredictedVideo
 
 # More images than this are summed up.
 MOST_ROWS = 20
@@ -71,6 +70,12 @@ def predict(
             help="Write ml, surface, HU and lengths, too. Volumes only.",
         ),
     ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-seg", help="Write DICOM segmentations, too. Of DICOM only."
+        ),
+    ] = False,
     threshold: Annotated[
         float,
         typer.Option(
@@ -93,6 +98,13 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    fill_holes: Annotated[
+        bool,
+        typer.Option(
+            "--fill-holes",
+            help="Fill the holes of each class in each slice. Volumes only.",
+        ),
+    ] = False,
     flips: Flips = True,
     batch_size: Annotated[
         int, typer.Option(help="Images or slices at once.", min=1)
@@ -112,6 +124,12 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write masks anew that are there.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Write hashes, seconds, versions and device, too."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find objects in images, CT volumes or a video: masks, pictures, numbers."""
@@ -126,9 +144,17 @@ def predict(
 
     def run():
         from keras_pamunet.data.nifti import is_nifti
+        from keras_pamunet.inference.dicom_seg import library
+        from keras_pamunet.inference.incomplete import Incomplete
         from keras_pamunet.inference.inputs import find_files
         from keras_pamunet.inference.video import is_video, predict_video
 
+        of_volumes = {
+            "--min-volume": min_volume,
+            "--largest": largest,
+            "--fill-holes": fill_holes,
+            "--statistics": statistics,
+        }
         if any(map(is_video, paths)):
             if len(paths) > 1:
                 raise ValueError("Expected one video at a time, and nothing beside it.")
@@ -137,11 +163,13 @@ def predict(
                 "--class-masks": class_masks,
                 "--shard": part != (1, 1),
                 "--series": series is not None,
+                "--report": report,
+                "--dicom-seg": dicom_seg,
             }
-            _check_options(False, min_area, min_volume, largest, statistics)
+            _check_options(False, min_area, of_volumes)
             _refuse(of_others, "images or volumes", "a video")
             with _on_device(None if extra else device):
-                return predict_video(
+                video = predict_video(
                     _open_model(model, False, quiet),
                     paths[0],
                     folder,
@@ -152,12 +180,21 @@ def predict(
                     overwrite=overwrite,
                     progress=not quiet,
                 )
+            _show_video(video)
+            return
         # Before the model is loaded.
-        found, problems = _converted(paths, folder, recursive, series, part)
+        if dicom_seg:
+            library()
+        found, problems, scans = _converted(
+            paths, folder, recursive, series, part, quiet
+        )
         if not found:
-            return None
+            typer.echo("Nothing to do.")
+            return
+        if dicom_seg and not scans:
+            raise ValueError("Expected DICOM for --dicom-seg. Found none.")
         is_volumes = any(map(is_nifti, find_files(found, recursive).values()))
-        _check_options(is_volumes, min_area, min_volume, largest, statistics)
+        _check_options(is_volumes, min_area, of_volumes)
         options = {
             "recursive": recursive,
             "probabilities": probabilities,
@@ -168,37 +205,38 @@ def predict(
             # Of DICOM, only that part was converted.
             "shard": part if found == paths else (1, 1),
             "overwrite": overwrite,
+            "report": report,
             "progress": not quiet,
         }
+        if is_volumes:
+            from keras_pamunet.inference.volumes import predict_volumes as find
+
+            options |= {
+                "preview": overlay,
+                "min_volume": min_volume,
+                "statistics": statistics,
+                "largest": model is None if largest is None else largest,
+                "fill_holes": fill_holes,
+                "scans": scans if dicom_seg else {},
+                "series": series,
+            }
+        else:
+            from keras_pamunet.inference.images import predict_images as find
+
+            options |= {"overlay": overlay, "min_area": min_area}
         with _on_device(None if extra else device):
             network = _open_model(model, is_volumes, quiet)
-            if is_volumes:
-                from keras_pamunet.inference.volumes import predict_volumes
-
-                predicted = predict_volumes(
-                    network,
-                    found,
-                    folder,
-                    preview=overlay,
-                    min_volume=min_volume,
-                    statistics=statistics,
-                    largest=model is None if largest is None else largest,
-                    **options,
-                )
-                _raise(problems)
-                return predicted
-            from keras_pamunet.inference.images import predict_images
-
-            return predict_images(
-                network, found, folder, overlay=overlay, min_area=min_area, **options
-            )
+            try:
+                predicted = find(network, found, folder, **options)
+            except Incomplete as error:
+                predicted = error.predicted
+                problems.append(str(error))
+        if predicted.rows or not problems:
+            _show(predicted)
+        _raise(problems)
 
     module = "keras_pamunet.inference" if extra else "keras_pamunet.models"
-    predicted = call(run, module, extra=extra)
-    if isinstance(predicted, PredictedVideo):
-        _show_video(predicted)
-    else:
-        _show(predicted)
+    call(run, module, extra=extra)
 
 
 def _expand(inputs):
@@ -230,26 +268,31 @@ def _beside(paths):
     return path.with_name(f"{stem}_predicted")
 
 
-def _converted(paths, folder, recursive, series, part):
-    """The inputs, with NIfTI files in the place of DICOM, beside the output."""
+def _converted(paths, folder, recursive, series, part, quiet):
+    """The inputs, with NIfTI files in the place of DICOM, beside the output.
+
+    And what is wrong with scans, and the scan of each new file.
+    """
     from keras_pamunet.inference import dicom_inputs
 
     folder = folder.resolve()  # "." has no name.
     name = folder.name.removesuffix(".gz").removesuffix(".nii")
     target = folder.parent / f"{name}_nifti"
-    found, problems = dicom_inputs.convert(paths, target, recursive, series, part)
+    found, problems, scans = dicom_inputs.convert(
+        paths, target, recursive, series, part, progress=not quiet
+    )
+    if problems:
+        problems = [f"{len(problems)} scan(s) could not be used:", *problems]
     if not found:
         _raise(problems)
     if series is not None and found == paths:
         raise ValueError("Expected folders of DICOM files for --series. Found none.")
-    return found, problems
+    return found, problems, scans
 
 
 def _raise(problems):
     if problems:
-        raise ValueError(
-            "\n".join([f"{len(problems)} scan(s) could not be used:", *problems])
-        )
+        raise ValueError("\n".join(problems))
 
 
 def _part(shard):
@@ -262,14 +305,9 @@ def _part(shard):
     return int(found[1]), int(found[2])
 
 
-def _check_options(is_volumes, min_area, min_volume, largest, statistics):
+def _check_options(is_volumes, min_area, of_volumes):
     if is_volumes and min_area:
         raise ValueError("Expected --min-volume for volumes. Received: --min-area")
-    of_volumes = {
-        "--min-volume": min_volume,
-        "--largest": largest,
-        "--statistics": statistics,
-    }
     if not is_volumes:
         _refuse(of_volumes, "NIfTI volumes", "images")
 
@@ -313,7 +351,7 @@ def _open_model(model, is_volumes, quiet):
 
 
 def _show(predicted):
-    rows = predicted and [row for row in predicted.rows if row["kind"] != "object"]
+    rows = [row for row in predicted.rows if row["kind"] != "object"]
     if not rows:
         typer.echo("Nothing to do.")
         return
@@ -348,8 +386,10 @@ def _show(predicted):
         "previews",
         "probabilities",
         "classes",
+        "dicom",
         "results.csv",
         "statistics.csv",
+        "report.json",
     ):
         if (predicted.folder / name).exists():
             typer.echo(f"  {predicted.folder / name}")

@@ -108,6 +108,12 @@ def train(
         str | None,
         typer.Option(help="Of the labels 1, 2, ..., such as liver,tumour."),
     ] = None,
+    balanced: Annotated[
+        bool,
+        typer.Option(
+            "--balanced", help="Draw as many images with an object as without one."
+        ),
+    ] = False,
     distribute: Annotated[
         choices.Distribute,
         typer.Option(
@@ -144,6 +150,7 @@ def train(
             progress=not quiet,
             weights=weights,
             window=window_of(window),
+            balanced=balanced,
             distribute=devices,
             **given,
         )

@@ -2,8 +2,12 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import nibabel
 
@@ -11,6 +15,9 @@ from keras_pamunet.data.nifti import UnfitVolume
 from keras_pamunet.data.pairs import printable
 
 PREAMBLE, MAGIC = 128, b"DICM"
+# A data set without both begins with an element of group 2 or 8, and among the first is
+# the class of what it is, below DICOM's own root of identifiers.
+GROUPS, ROOT, FIRST_BYTES = (b"\x02\x00", b"\x08\x00"), b"1.2.840.10008.", 1024
 NEEDED = (
     "SeriesInstanceUID",
     "SeriesNumber",
@@ -53,12 +60,15 @@ class Series:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether this is a DICOM file, by its content."""
+    """Whether this is a DICOM file, with or without a preamble, by its content."""
     try:
         with path.open("rb") as file:
-            return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+            start = file.read(FIRST_BYTES)
     except OSError:
         return False
+    return start[PREAMBLE:].startswith(MAGIC) or (
+        start.startswith(GROUPS) and ROOT in start
+    )
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -81,7 +91,7 @@ def find_series(files: Iterable[Path]) -> list[Series]:
     groups: dict[str, list] = {}
     for path in files:
         try:
-            header = pydicom.dcmread(path, specific_tags=list(NEEDED))
+            header = pydicom.dcmread(path, force=True, specific_tags=list(NEEDED))
         except Exception as error:  # Of many kinds, for damaged files.
             raise UnfitVolume(f"Cannot read {path}: {error}") from error
         if header.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
@@ -135,27 +145,51 @@ def read_dicom(
     array([[...
     """
     name = name or str(folder)
+    return _convert(choose_series(folder, series, name), name)
+
+
+def choose_series(folder: str | Path, number: int | None, name: str) -> Series:
+    """The series of CT in a folder; see `read_dicom` for arguments and errors."""
     files = dicom_files(Path(folder))
     if not files:
         raise FileNotFoundError(f"Expected DICOM files in {name}. Found none.")
     found = find_series(files)
     of_ct = [x for x in found if x.modality == "CT"]
-    if series is not None:
-        of_ct = [x for x in of_ct if x.number == series]
+    if number is not None:
+        of_ct = [x for x in of_ct if x.number == number]
     if len(of_ct) != 1:
         listed = "; ".join(map(str, found)) or "no series"
-        which = "of CT" if series is None else f"of CT with the number {series}"
+        which = "of CT" if number is None else f"of CT with the number {number}"
         raise UnfitVolume(
             f"Expected one series {which} in {name}. Found: {listed}. Name a folder "
             "of one, or the number of one (--series)."
         )
-    return _convert(of_ct[0], name)
+    return of_ct[0]
+
+
+@contextmanager
+def unpacked(scan: Path) -> Iterator[Path]:
+    """A folder of DICOM files as it is; a zip file unpacked to a temporary folder.
+
+    Raises:
+        ValueError: names the zip file, if it is damaged.
+    """
+    if scan.is_dir():
+        yield scan
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with ZipFile(scan) as archive:
+                archive.extractall(folder)
+        except (BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise UnfitVolume(f"Cannot read {scan}: {error}") from error
+        yield Path(folder)
 
 
 def _convert(series, name):
     pydicom, dicom2nifti = _libraries()
     try:
-        slices = [pydicom.dcmread(path) for path in series.files]
+        slices = [read_slice(path) for path in series.files]
         image = dicom2nifti.convert_generic.dicom_to_nifti(slices, None)["NII"]
     except dicom2nifti.exceptions.ConversionValidationError as error:
         fault = FAULTS.get(str(error), str(error))
@@ -169,6 +203,20 @@ def _convert(series, name):
         )
     image.header.set_xyzt_units("mm")
     return image
+
+
+def read_slice(path: Path) -> Any:
+    """A data set of pydicom, that knows how its pixels are stored."""
+    pydicom, _ = _libraries()
+    scan = pydicom.dcmread(path, force=True)
+    if "TransferSyntaxUID" not in scan.file_meta:  # Its pixels are plain, then.
+        implicit, _ = scan.original_encoding
+        scan.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian
+            if implicit
+            else pydicom.uid.ExplicitVRLittleEndian
+        )
+    return scan
 
 
 def _libraries():

@@ -19,6 +19,7 @@ def pipeline(
     first_batch: int = 0,
     num_threads: int = 2,
     masks: str = "exclusive",
+    balanced: bool = False,
     shard: grain.sharding.ShardOptions | None = None,
 ) -> grain.IterDataset:
     """Batches for `model.fit`, `evaluate` and `predict`.
@@ -39,6 +40,8 @@ def pipeline(
         first_batch: number of the first batch, to go on where a run was stopped.
         num_threads: threads that read and augment.
         masks: of a network's classes, see `keras_pamunet.targets.to_targets`.
+        balanced: whether to draw pairs with an object and pairs without one in turn,
+            those of the smaller kind more often. Reads every mask once before.
         shard: the part of each batch to read, where other processes read the others.
             Together they read what one process would.
 
@@ -48,6 +51,9 @@ def pipeline(
     Returns:
         Dataset of `(images, masks)`: `(batch, height, width, channels)` in the
         source's dtype and `(batch, height, width, num_classes)` uint8 of 0 and 1.
+
+    Raises:
+        ValueError: if there is nothing to balance: all pairs have an object, or none.
 
     Example:
 
@@ -67,11 +73,11 @@ def pipeline(
 
     # Grain reads several pairs at once. OpenCV's own threads would only compete.
     cv2.setNumThreads(1)
-    dataset = grain.MapDataset.source(source).seed(seed)
-    if shuffle:
-        dataset = dataset.shuffle()
-    if repeat:
-        dataset = dataset.repeat()
+    parts = _with_and_without(source) if balanced else [source]
+    datasets = [_in_order(part, shuffle, repeat, seed) for part in parts]
+    dataset = datasets[0]
+    if balanced:
+        dataset = grain.MapDataset.mix(datasets).seed(seed).map(source.__getitem__)
     dataset = (
         dataset.map(to_sample) if augment is None else dataset.random_map(to_sample)
     )
@@ -89,3 +95,25 @@ def pipeline(
     return dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
     )
+
+
+def _in_order(items, shuffle, repeat, seed):
+    dataset = grain.MapDataset.source(items).seed(seed)
+    if shuffle:
+        dataset = dataset.shuffle()
+    return dataset.repeat() if repeat else dataset
+
+
+def _with_and_without(source):
+    """Numbers of the pairs with an object, and of those without."""
+    parts = [], []
+    for index in range(len(source)):
+        _, mask = source[index]
+        parts[0 if mask.any() else 1].append(index)
+    if not all(parts):
+        raise ValueError(
+            "Expected pairs with and without an object, to draw both in turn. "
+            f"Received: {len(parts[0])} with and {len(parts[1])} without one. Draw all "
+            "alike (balanced=False)."
+        )
+    return parts

@@ -1,5 +1,6 @@
 """The Hounsfield scale, and the part of it that a network looks at."""
 
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -21,6 +22,8 @@ PICTURES = ((0, 255), (0, 1), (0, 2**16 - 1))
 # alone is more.
 SAMPLE = 9
 NORMALIZED = 10
+# HU that is above all air, and below all soft tissue and fat.
+AIR = -500
 
 
 def window_limits(window: str | tuple[float, float]) -> tuple[float, float]:
@@ -55,7 +58,7 @@ def to_int16(hu: np.ndarray) -> np.ndarray:
 def check_hu(volume: Volume) -> None:
     """Makes sure that a volume may be a CT in HU.
 
-    Looks at some slices, and at all if nothing in those lies below 0.
+    Looks at some slices, and at all if none of those has air.
 
     Args:
         volume: a `Volume`.
@@ -63,10 +66,13 @@ def check_hu(volume: Volume) -> None:
     Raises:
         ValueError: if its values are all small, as those scaled to [0, 1] are, or none
             is below 0, as of pictures or HU + 1024. One value only says nothing.
+
+    Warns:
+        UserWarning: if no value is as low as that of air, -1000.
     """
     spread = np.unique(np.linspace(0, len(volume) - 1, SAMPLE, dtype=int))
     low, high = _extremes(volume, spread)
-    if low >= 0 or -NORMALIZED <= low <= high <= NORMALIZED:
+    if low > AIR:
         low, high = _extremes(volume, range(len(volume)))
     if low == high:
         return
@@ -74,9 +80,17 @@ def check_hu(volume: Volume) -> None:
         hint = "They seem to be scaled: undo that."
     elif low >= 0:
         hint = (
-            "Nothing is below 0, as in pictures and in HU + 1024: for those subtract "
-            "1024, or set the header's intercept (scl_slope 1, scl_inter -1024)."
+            "Nothing is below 0, as in MR, in pictures and in HU + 1024: from these "
+            "subtract 1024, or set the header's intercept (scl_slope 1, scl_inter "
+            "-1024)."
         )
+    elif low > AIR:
+        warnings.warn(
+            f"Expected air, -1000, in a CT in HU. Received: values from {low:g} to "
+            f"{high:g} in {volume.name}. Is it MR, or cut to a window?",
+            stacklevel=2,
+        )
+        return
     else:
         return
     raise UnfitVolume(

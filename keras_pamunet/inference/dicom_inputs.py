@@ -1,13 +1,12 @@
 """DICOM among what is to be predicted: each series becomes a NIfTI file first."""
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 
-from keras_pamunet.data.dicom import is_dicom, read_dicom
+from keras_pamunet.data.dicom import is_dicom, read_dicom, unpacked
 from keras_pamunet.data.nifti import UnfitVolume
 from keras_pamunet.inference.volumes import write_nifti
+from keras_pamunet.progress import track
 
 
 def holds_dicom(path: Path) -> bool:
@@ -27,7 +26,8 @@ def convert(
     recursive: bool = False,
     series: int | None = None,
     shard: tuple[int, int] = (1, 1),
-) -> tuple[list[Path], list[str]]:
+    progress: bool = False,
+) -> tuple[list[Path], list[str], dict[Path, Path]]:
     """Writes the DICOM series among the inputs as NIfTI files.
 
     Args:
@@ -37,10 +37,11 @@ def convert(
         recursive: whether each folder below an input may be a scan of its own.
         series: see `keras_pamunet.data.dicom.read_dicom`.
         shard: see `keras_pamunet.inference.images.predict_images`; of the scans.
+        progress: whether to show a progress bar.
 
     Returns:
-        The inputs, with NIfTI files in the place of DICOM, and what is wrong with
-        scans that cannot be used.
+        The inputs, with NIfTI files in the place of DICOM, what is wrong with scans
+        that cannot be used, and of which scan each NIfTI file is.
 
     Raises:
         ImportError: without pydicom and dicom2nifti.
@@ -62,17 +63,19 @@ def convert(
                     f"{scans[target]} and {scan}"
                 )
             scans[target] = scan
-    written, problems = [], []
-    for target, scan in list(scans.items())[shard[0] - 1 :: shard[1]]:
+    written, problems = {}, []
+    own = list(scans.items())[shard[0] - 1 :: shard[1]]
+    for target, scan in track(own, "Reading DICOM", shown=progress):
         try:
-            image = _read(scan, series)
+            with unpacked(scan) as files:
+                image = read_dicom(files, series, str(scan))
         except (UnfitVolume, FileNotFoundError) as error:
             problems.append(str(error))
             continue
         folder.mkdir(parents=True, exist_ok=True)
         write_nifti(image, target)
-        written.append(target)
-    return others + written, problems
+        written[target] = scan
+    return [*others, *written], problems, written
 
 
 def _scans(given, recursive):
@@ -80,15 +83,3 @@ def _scans(given, recursive):
     if recursive and given.is_dir():
         folders += [x for x in sorted(given.rglob("*")) if x.is_dir() or _is_zip(x)]
     return [x for x in folders if holds_dicom(x)]
-
-
-def _read(scan, series):
-    if scan.is_dir():
-        return read_dicom(scan, series)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with ZipFile(scan) as archive:
-                archive.extractall(folder)
-        except (BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise UnfitVolume(f"Cannot read {scan}: {error}") from error
-        return read_dicom(folder, series, str(scan))

@@ -38,13 +38,15 @@ class ExportedModel(ABC):
             `preset_version`, `licence` and `producer`, where known.
         origin: the path.
         fingerprint: see above.
+        runtime: the version of the program by name, and the `device`, always the CPU.
 
     Raises:
         ValueError: if the text was altered.
     """
 
     # Name of the program that runs the file.
-    runtime: ClassVar[str]
+    program: ClassVar[str]
+    runtime: dict[str, str]
     # As a `Segmenter` has it; none can be looked at in a file.
     attention: str | None = None
 
@@ -119,7 +121,7 @@ class ExportedModel(ABC):
             ]
         except Exception as error:  # The runtimes' have no other common base.
             raise ValueError(
-                f"{self.runtime} cannot predict images of shape {images.shape[1:]}; "
+                f"{self.program} cannot predict images of shape {images.shape[1:]}; "
                 f"the model takes {self.input_shape[1:]}, from 17 pixels up: {error}"
             ) from error
         return np.concatenate(found)[:count]

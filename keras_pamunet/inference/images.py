@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from keras_pamunet.data.image_file import read_image
 from keras_pamunet.drawing import write_labels, write_picture
 from keras_pamunet.files import make_folder
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.inputs import find_files
 from keras_pamunet.inference.predicted import Predicted
 from keras_pamunet.inference.predictions import Predictions
@@ -49,6 +51,7 @@ def predict_images(
     batch_size: int = 8,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
+    report: bool = False,
     progress: bool = True,
 ) -> Predicted:
     """Writes the masks of image files, and what was found in numbers.
@@ -82,16 +85,19 @@ def predict_images(
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same image by the same model with the same
             settings, and else an error.
+        report: whether to write `report.json`, too: the input, model, settings, hashes,
+            seconds, versions and device of each mask in the folder.
         progress: whether to show a progress bar.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
         OSError: if the folder cannot be written.
         FloatingPointError: names the model, if its probabilities are NaN.
-        ValueError: names the images that could not be read or have another number
-            of channels than the model takes; the others are done all the same. Also
-            if a mask would take the place of an image or of another mask, or one of
-            other origin is there.
+        Incomplete: names the images that could not be read or have another number
+            of channels than the model takes; the others are done all the same, and are
+            its `predicted`.
+        ValueError: if a mask would take the place of an image or of another mask, or
+            one of other origin is there.
     """
     check_threshold(model, threshold)
     folder, masks = mask_paths(inputs, Path(output), recursive, (".png",), shard)
@@ -117,6 +123,7 @@ def predict_images(
             except (ValueError, OSError) as error:
                 problems.append(f"  {path}: {error}")
 
+    start = time.perf_counter()
     try:
         work = _predict(model, read(), len(to_do), batch_size, flips)
         for (mask, image), found in track(work, "Predicting", len(to_do), progress):
@@ -146,18 +153,23 @@ def predict_images(
                 continue
             results[mask] = to_record(found.mask, found.objects, model.class_names)
     finally:
-        predictions.add(results)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(masks)} images could not be predicted:\n"
-            + "\n".join(problems)
-        )
-    return Predicted(
+        mean = (time.perf_counter() - start) / max(len(results), 1)
+        predictions.add(results, dict.fromkeys(results, mean))
+    if report:
+        predictions.write_report()
+    predicted = Predicted(
         written=list(results),
         kept=[mask for mask in masks if mask in kept],
         rows=predictions.rows(masks),
         folder=folder,
     )
+    if problems:
+        raise Incomplete(
+            f"{len(problems)} of {len(masks)} images could not be predicted:\n"
+            + "\n".join(problems),
+            predicted,
+        )
+    return predicted
 
 
 def mask_paths(

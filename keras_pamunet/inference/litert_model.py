@@ -51,13 +51,15 @@ class LiteRTModel(ExportedModel):
     >>> probabilities = LiteRTModel("polyps.tflite").predict_on_batch(images)
     """
 
-    runtime = "LiteRT"
+    program = "LiteRT"
 
     def __init__(self, path: str | Path, threads: int = 0):
         content = read_exported(path)
         text, fingerprint = _unseal(content, path)
+        import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
 
+        self.runtime = {"ai-edge-litert": ai_edge_litert.__version__, "device": "CPU"}
         try:
             self._interpreter = Interpreter(
                 model_content=content, num_threads=threads or os.cpu_count()

@@ -66,7 +66,7 @@ class OnnxModel(ExportedModel):
     >>> probabilities = OnnxModel("polyps.onnx").predict_on_batch(images)
     """
 
-    runtime = "ONNX Runtime"
+    program = "ONNX Runtime"
 
     def __init__(self, path: str | Path, threads: int = 0):
         content = read_exported(path)
@@ -77,6 +77,7 @@ class OnnxModel(ExportedModel):
         keep_traces_here()
         import onnxruntime
 
+        self.runtime = {"onnxruntime": onnxruntime.__version__, "device": "CPU"}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # The exception says it all.

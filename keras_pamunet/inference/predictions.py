@@ -1,16 +1,22 @@
 """What the masks in a folder were made of, so that none is taken for another's."""
 
 import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+import keras_pamunet
 from keras_pamunet.data.pairs import some
 from keras_pamunet.files import locked, plain, read_json_object, sha256_of, write_json
 from keras_pamunet.inference.predictor import Predictor
 from keras_pamunet.inference.results import is_record, rows_of, write_csv
 
-RECORD, RESULTS = "predictions.json", "results.csv"
+RECORD, RESULTS, REPORT = "predictions.json", "results.csv", "report.json"
+# Entries of the record that the report leaves out, as other files have them.
+ELSEWHERE = ("results", "files")
 # Seconds to wait for another process that writes the record.
 WAIT = 60
 
@@ -22,7 +28,8 @@ class Predictions:
     path, size in bytes and SHA-256, the other files drawn of it, where the model came
     from, its fingerprint and the settings. A mask is entered before it is made, and
     only where none is yet: so what an entry says is true of its mask. What was found
-    is entered afterwards, see `keras_pamunet.inference.results.to_record`.
+    is entered afterwards, see `keras_pamunet.inference.results.to_record`, and how the
+    mask was made: its SHA-256, seconds, versions and device.
 
     Args:
         folder: of the masks. It exists.
@@ -33,6 +40,12 @@ class Predictions:
     def __init__(self, folder: Path, model: Predictor, settings: Mapping[str, Any]):
         self.folder = folder
         self.path = folder / RECORD
+        self.runtime = {
+            "keras_pamunet": keras_pamunet.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            **model.runtime,
+        }
         self.origin = {
             "model": model.origin,
             "model_sha256": model.fingerprint,
@@ -124,7 +137,9 @@ class Predictions:
                     "another model or other settings, writes its masks there."
                 )
 
-    def add(self, results: Mapping[Path, dict[str, Any]]) -> None:
+    def add(
+        self, results: Mapping[Path, dict[str, Any]], seconds: Mapping[Path, float]
+    ) -> None:
         """Enters what was found, and writes `results.csv` of all masks in the folder.
 
         Other files of the masks before go, where none of the new mask takes their
@@ -133,22 +148,39 @@ class Predictions:
         Args:
             results: what was found in the input of each mask, see
                 `keras_pamunet.inference.results.to_record`.
+            seconds: that each of them took.
 
         Raises: as `plan`.
         """
         for mask in results:
             for name in self._old.get(mask, ()):
                 (self.folder / name).unlink(missing_ok=True)
-        new = {
-            self._name(mask): {**self._entries[self._name(mask)], "results": found}
-            for mask, found in results.items()
-            if self._entries[self._name(mask)] is not None
-        }
+        new = {}
+        for mask, found in results.items():
+            entry = self._entries[self._name(mask)]
+            if entry is not None:
+                made = {"seconds": round(seconds[mask], 3), "sha256": sha256_of(mask)}
+                made |= self.runtime
+                new[self._name(mask)] = {**entry, "made": made, "results": found}
         with locked(self.folder, WAIT):
             record = self._read() | new
             if new:
                 self._write(record)
             write_csv(self.folder / RESULTS, self._rows(record))
+
+    def write_report(self) -> None:
+        """Writes `report.json`: how each mask in the folder was made.
+
+        Raises: as `plan`.
+        """
+        with locked(self.folder, WAIT):
+            rows = [
+                {"mask": name}
+                | {key: x for key, x in entry.items() if key not in ELSEWHERE}
+                for name, entry in sorted(self._read().items())
+                if _is_whole(entry) and os.path.exists(self.folder / name)
+            ]
+            write_json(self.folder / REPORT, {"masks": rows})
 
     def rows(self, masks: Iterable[Path]) -> list[dict[str, Any]]:
         """Rows of `results.csv` of some masks."""
@@ -205,9 +237,9 @@ class Predictions:
                 free = name in own or (overwrite and name not in record)
                 if not free and os.path.exists(path):
                     others.append(str(path))
-        results = self.folder / RESULTS
-        if not self.path.exists() and not overwrite and results.exists():
-            others.append(str(results))
+        if not self.path.exists() and not overwrite:
+            own = (self.folder / name for name in (RESULTS, REPORT))
+            others += [str(path) for path in own if path.exists()]
         if others:
             raise ValueError(
                 f"Expected no other files in the place of those to write. Received "
@@ -269,8 +301,8 @@ def _drawn(entry):
 
 
 def _origin(entry):
-    """An entry without what was found."""
-    return {name: value for name, value in entry.items() if name != "results"}
+    """An entry without what was found, and how."""
+    return {x: value for x, value in entry.items() if x not in ("results", "made")}
 
 
 def _is_whole(entry):

@@ -31,6 +31,7 @@ class Predictor(Protocol):
         attention: kind of its gates that can be looked at, `None` without.
         origin: where it is from, for messages.
         fingerprint: SHA-256 of what it predicts by.
+        runtime: what it runs on: versions by name, and the `device`.
     """
 
     input_shape: tuple[int | None, int | None, int | None, int]
@@ -41,6 +42,7 @@ class Predictor(Protocol):
     mirror_axes: tuple[int, ...]
     attention: str | None
     origin: str
+    runtime: dict[str, str]
 
     @property
     def activation(self) -> str: ...

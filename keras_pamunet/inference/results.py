@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from keras_pamunet.data.mapped_slices import MappedSlices
 from keras_pamunet.files import replace_text
 from keras_pamunet.inference.segmented_object import SegmentedObject
 
@@ -32,7 +33,7 @@ COLUMNS = (
 
 
 def to_record(
-    mask: np.ndarray,
+    mask: np.ndarray | MappedSlices,
     objects: Iterable[SegmentedObject],
     class_names: Sequence[str],
     voxel_ml: float | None = None,
@@ -47,7 +48,7 @@ def to_record(
     """
     return {
         "shape": [*mask.shape[-2:], *mask.shape[:-2]],
-        "size": int(np.count_nonzero(mask)),
+        "size": int(sum(map(np.count_nonzero, mask))),
         "voxel_ml": voxel_ml,
         "class_names": list(class_names),
         "objects": [

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
+from keras_pamunet.data.mapped_slices import MappedSlices
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.files import read_json_object, replace_text
 from keras_pamunet.inference.object_finder import ObjectFinder
@@ -34,7 +35,9 @@ CHUNK = 256
 
 
 def measure(
-    volume: Volume, layers: Sequence[np.ndarray], class_names: Sequence[str]
+    volume: Volume,
+    layers: Sequence[np.ndarray | MappedSlices],
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
     """Measures each class of a volume. Memory holds two slices.
 

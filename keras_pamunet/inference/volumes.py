@@ -2,32 +2,33 @@
 
 import dataclasses
 import math
-import mmap
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.openers import Opener
 from rich.markup import escape
 
-from keras_pamunet.data.nifti import (
-    UnfitVolume,
-    let_go,
-    nifti_stem,
-    temporary_file,
-)
+from keras_pamunet.data.mapped_slices import MappedSlices
+from keras_pamunet.data.nifti import UnfitVolume, nifti_stem
 from keras_pamunet.data.resized import resize_image
 from keras_pamunet.data.volume import Volume
 from keras_pamunet.data.windows import check_hu, takes_hu
-from keras_pamunet.drawing import to_rgb, write_picture
-from keras_pamunet.figures import contact_sheet
+from keras_pamunet.drawing import write_picture
 from keras_pamunet.files import (
     make_folder,
     unwritable,
     write_json,
     written_aside,
 )
+from keras_pamunet.inference.dicom_seg import write_dicom_seg
+from keras_pamunet.inference.holes import fill_holes
 from keras_pamunet.inference.images import CLASSES, PROBABILITIES, mask_paths
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.object_finder import ObjectFinder
 from keras_pamunet.inference.predicted import Predicted
 from keras_pamunet.inference.predictions import Predictions
@@ -38,6 +39,7 @@ from keras_pamunet.inference.predictor import (
     predict_batch,
     resize_probabilities,
 )
+from keras_pamunet.inference.preview import draw
 from keras_pamunet.inference.results import to_record
 from keras_pamunet.inference.segmented_object import SegmentedObject
 from keras_pamunet.inference.statistics import (
@@ -46,10 +48,15 @@ from keras_pamunet.inference.statistics import (
     write_statistics,
 )
 from keras_pamunet.progress import track
-from keras_pamunet.targets import flat, is_class, of_objects, to_layers
+from keras_pamunet.targets import (
+    flat,
+    is_class,
+    of_objects,
+    own_probabilities,
+    to_layers,
+)
 
-PREVIEWS, STATISTICS = "previews", "statistics"
-PREVIEW_SLICES = 8
+PREVIEWS, STATISTICS, SEGMENTATIONS = "previews", "statistics", "dicom"
 
 
 def predict_volume(
@@ -95,7 +102,7 @@ def predict_volume(
     _check_takes_ct(model)
     volume = _open(source, model)
     found = _predict(volume, model, batch_size, flips, progress)
-    return volume.to_nifti(found.labels, model.class_names)
+    return volume.to_nifti(found.labels.array, model.class_names)
 
 
 def predict_volumes(
@@ -108,13 +115,17 @@ def predict_volumes(
     probabilities: bool = False,
     class_masks: bool = False,
     statistics: bool = False,
+    scans: Mapping[Path, Path] = MappingProxyType({}),
+    series: int | None = None,
     threshold: float = 0.5,
     min_volume: float = 0.0,
     largest: bool = False,
+    fill_holes: bool = False,
     flips: bool = True,
     batch_size: int = 8,
     shard: tuple[int, int] = (1, 1),
     overwrite: bool = False,
+    report: bool = False,
     progress: bool = True,
 ) -> Predicted:
     """Writes the masks of NIfTI volumes, and what was found in numbers.
@@ -132,8 +143,8 @@ def predict_volumes(
             `keras_pamunet.inference.results.COLUMNS`.
         recursive: whether to look into the folders of folders, too. Their masks lie
             in folders of the same names.
-        preview: whether to write `previews/<name>.png`, too: some slices of each
-            volume with the mask and its outline.
+        preview: whether to write `previews/<name>.png`, too, see
+            `keras_pamunet.inference.preview.draw`.
         probabilities: whether to write `probabilities/<name>`, too: of each voxel the
             probability that it belongs to an object, as 16 bits with a scaling.
         class_masks: whether to write `classes/<class>/<name>`, too: a mask of 0 and 1
@@ -141,24 +152,33 @@ def predict_volumes(
         statistics: whether to write `statistics/<name>.json`, too, what
             `keras_pamunet.inference.statistics.measure` returns, and
             `statistics.csv`, a row for each class of each volume.
+        scans: for inputs made of DICOM, their folder or zip file: `dicom/<name>.dcm` is
+            written, too, see `keras_pamunet.inference.dicom_seg.write_dicom_seg`.
+        series: number of the series in the scans, where there are several.
         threshold: see `keras_pamunet.inference.segment`.
         min_volume: ml. Smaller objects are left out.
         largest: whether of each class all but the largest object is left out.
+        fill_holes: whether the holes of each class are filled, slice by slice, before
+            objects are measured and left out; see
+            `keras_pamunet.inference.holes.fill_holes`.
         flips: see `keras_pamunet.inference.segment`.
         batch_size: slices predicted at once.
         shard: see `keras_pamunet.inference.images.predict_images`.
         overwrite: whether to write masks anew that are there. By default they are
             kept if they were made of the same volume by the same model with the same
             settings, and else an error.
+        report: whether to write `report.json`, too: the input, model, settings, hashes,
+            seconds, versions and device of each mask in the folder.
         progress: whether to show a progress bar for each volume.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
         FloatingPointError: names the model, if its probabilities are NaN.
         OSError: if the output cannot be written.
-        ValueError: names the volumes that could not be used, as they are damaged, not
+        Incomplete: names the volumes that could not be used, as they are damaged, not
             in HU or too large for memory or `TMPDIR`; the others are done all the
-            same. Also if a mask would take the place of a volume, if one of other
+            same, and are its `predicted`.
+        ValueError: if a mask would take the place of a volume, if one of other
             origin is there, or as `predict_volume` does.
     """
     _check_takes_ct(model)
@@ -167,9 +187,10 @@ def predict_volumes(
     folder, masks = mask_paths(inputs, Path(output), recursive, endings, shard)
     make_folder(folder)
     settings = {"flips": flips, "threshold": threshold, "min_volume": min_volume}
-    predictions = Predictions(folder, model, {**settings, "largest": largest})
-    previews, maps, classes, records = {}, {}, {}, {}
-    for mask in masks:
+    settings |= {"largest": largest, "fill_holes": fill_holes}
+    predictions = Predictions(folder, model, settings)
+    previews, maps, classes, records, segmentations = {}, {}, {}, {}, {}
+    for mask, path in masks.items():
         name = mask.relative_to(folder)
         if preview:
             previews[mask] = (
@@ -182,17 +203,21 @@ def predict_volumes(
         if statistics:
             stem = nifti_stem(name)
             records[mask] = folder / STATISTICS / name.with_name(f"{stem}.json")
+        if path in scans:
+            file = name.with_name(f"{nifti_stem(name)}.dcm")
+            segmentations[mask] = folder / SEGMENTATIONS / file
+    kinds = (previews, maps, records, segmentations)
     extras = {
-        mask: [kind[mask] for kind in (previews, maps, records) if mask in kind]
-        + classes.get(mask, [])
+        mask: [kind[mask] for kind in kinds if mask in kind] + classes.get(mask, [])
         for mask in masks
     }
     kept = set(predictions.plan(masks, overwrite, extras))
-    results, problems = {}, []
+    results, seconds, problems = {}, {}, []
     try:
         for mask, path in masks.items():
             if mask in kept:
                 continue
+            start = time.perf_counter()
             try:
                 volume = _open(path, model)
                 voxel_ml = math.prod(volume.spacing) / 1000
@@ -205,6 +230,7 @@ def predict_volumes(
                     threshold=threshold,
                     min_size=min_volume / voxel_ml,
                     largest=largest,
+                    without_holes=fill_holes,
                     with_probabilities=probabilities,
                 )
             # What a file can cause. Whatever else goes wrong would so for the others.
@@ -214,41 +240,59 @@ def predict_volumes(
             predictions.confirm(mask)
             # Before the mask, which says that all is done.
             if preview:
-                picture = _preview(volume, found.labels, model.input_range)
+                picture = draw(volume, found.labels, model.input_range)
                 write_picture(picture, previews[mask])
             if probabilities:
                 maps[mask].parent.mkdir(parents=True, exist_ok=True)
-                write_nifti(volume.to_probabilities(found.probabilities), maps[mask])
+                shares = found.probabilities
+                image = volume.to_probabilities(shares.array)
+                write_nifti(image, maps[mask], shares.let_go)
             for label, path in enumerate(classes.get(mask, ()), 1):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 own = model.class_names[label - 1 : label]
-                write_nifti(volume.to_nifti(found.of_class(label), own), path)
+                where = found.of_class(label)
+                write_nifti(volume.to_nifti(where.array, own), path, where.let_go)
             if statistics:
                 records[mask].parent.mkdir(parents=True, exist_ok=True)
                 measured = measure(volume, found.layers, model.class_names)
                 place = mask.relative_to(folder).as_posix()
                 write_json(records[mask], {"mask": place, **measured})
+            if mask in segmentations:
+                scan, target = scans[masks[mask]], segmentations[mask]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                names = model.class_names
+                try:
+                    write_dicom_seg(scan, series, volume, found.layers, names, target)
+                except UnfitVolume as error:
+                    problems.append(f"  {masks[mask]}: {error}")
+                    continue
             mask.parent.mkdir(parents=True, exist_ok=True)
-            write_nifti(volume.to_nifti(found.labels, model.class_names), mask)
+            image = volume.to_nifti(found.labels.array, model.class_names)
+            write_nifti(image, mask, found.labels.let_go)
+            seconds[mask] = time.perf_counter() - start
             results[mask] = to_record(
                 found.labels, found.objects, model.class_names, voxel_ml
             )
     finally:
-        predictions.add(results)
+        predictions.add(results, seconds)
+    if report:
+        predictions.write_report()
     if statistics:
         paths = sorted((folder / STATISTICS).rglob("*.json"))
         write_statistics(folder, map(read_statistics, paths))
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
-            + "\n".join(problems)
-        )
-    return Predicted(
+    predicted = Predicted(
         written=list(results),
         kept=[mask for mask in masks if mask in kept],
         rows=predictions.rows(masks),
         folder=folder,
     )
+    if problems:
+        raise Incomplete(
+            f"{len(problems)} of {len(masks)} volumes could not be predicted:\n"
+            + "\n".join(problems),
+            predicted,
+        )
+    return predicted
 
 
 def _check_takes_ct(model):
@@ -272,8 +316,16 @@ def _open(source, model):
     return volume
 
 
-def write_nifti(image: nibabel.Nifti1Image, target: Path) -> None:
+def write_nifti(
+    image: nibabel.Nifti1Image, target: Path, let_go: Callable[[], None] | None = None
+) -> None:
     """Writes a NIfTI file, whole or not at all.
+
+    Args:
+        image: what to write.
+        target: where to.
+        let_go: called from time to time, to take voxels that were read of a file out
+            of memory.
 
     Raises:
         OSError: if it cannot be written.
@@ -283,24 +335,45 @@ def write_nifti(image: nibabel.Nifti1Image, target: Path) -> None:
             # nibabel makes other names of endings like .Nii.gz.
             ending = new.name[len(nifti_stem(new)) :].lower()
             lower = new.with_name(f"mask{ending}")
-            image.to_filename(lower)
+            with Opener(str(lower), "wb") as file:
+                stream: Any = _Watched(file, let_go) if let_go else file
+                image.to_stream(stream)
             lower.rename(new)
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+class _Watched:
+    """A file to write to, that calls a function after each so many bytes."""
+
+    EACH = 2**24
+
+    def __init__(self, file, function):
+        self._file, self._function, self._count = file, function, 0
+
+    def write(self, content):
+        self._count += len(content)
+        if self._count >= self.EACH:
+            self._function()
+            self._count = 0
+        return self._file.write(content)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
     """What was found in a volume, in the order `(slices, rows, columns)`."""
 
-    labels: np.ndarray
-    layers: list[np.ndarray]
-    probabilities: np.ndarray | None
+    labels: MappedSlices
+    layers: list[MappedSlices]
+    probabilities: MappedSlices | None
     objects: list[SegmentedObject]
 
-    def of_class(self, label: int) -> np.ndarray:
-        """0 and 1, in a temporary file."""
-        where, _ = _mapped(self.labels.shape, "uint8")
+    def of_class(self, label: int) -> MappedSlices:
+        """0 and 1."""
+        where = MappedSlices(self.labels.shape, "uint8")
         for z in range(len(where)):
             where[z] = is_class([layer[z] for layer in self.layers], label)
         return where
@@ -315,6 +388,7 @@ def _predict(
     threshold=0.5,
     min_size=0.0,
     largest=False,
+    without_holes=False,
     with_probabilities=False,
 ):
     rows_columns = volume.shape[1::-1]
@@ -323,13 +397,9 @@ def _predict(
     batch_size = min(batch_size, len(volume))
     volume.slice(0)  # Fails if the header claims more than there is.
     count = model.num_classes if model.masks == "overlapping" else 1
-    layers, mappings = zip(
-        *(_mapped(volume.shape[::-1], "uint8") for _ in range(count))
-    )
-    maps = None
-    if with_probabilities:
-        maps, mapping = _mapped(volume.shape[::-1], "uint16")
-        mappings += (mapping,)
+    shape = volume.shape[::-1]
+    layers = [MappedSlices(shape, "uint8") for _ in range(count)]
+    maps = MappedSlices(shape, "uint16") if with_probabilities else None
     finders, done = [ObjectFinder(min_size, largest) for _ in layers], 0
     for start in track(
         range(0, len(volume), batch_size),
@@ -351,58 +421,30 @@ def _predict(
             found = resize_probabilities(found, rows_columns)
             each = to_layers(found, model.masks, threshold)
             for layer, finder, (labels, own) in zip(layers, finders, each):
+                if without_holes:
+                    labels = fill_holes(labels)
+                    own = own_probabilities(found, labels, model.masks)
                 layer[z] = labels
                 finder.add(labels, own)
-            if with_probabilities:
+            if maps is not None:
                 maps[z] = np.rint(65535 * of_objects(found, model.masks))
         done = start + batch_size
-        for mapping in mappings:
-            let_go(mapping)
     if min_size > 0 or largest:
         for layer, finder in zip(layers, finders):
             for z in range(len(volume)):
                 layer[z] = finder.clean(z, layer[z])
     labels = layers[0]
     if len(layers) > 1:
-        labels, _ = _mapped(volume.shape[::-1], "uint8")
+        labels = MappedSlices(shape, "uint8")
         for z in range(len(volume)):
             labels[z] = flat([layer[z] for layer in layers])
     objects = [x for finder in finders for x in finder.objects()]
     return _Found(labels, layers, maps, objects)
 
 
-def _mapped(shape, dtype):
-    """An array of zeros in a temporary file, and the mapping that it lies in."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    with temporary_file(size) as file:
-        # Zeros are written: on a full disk a sparse file would fail later, inside
-        # the mapping, with SIGBUS.
-        for _ in range(shape[0]):
-            file.write(bytes(size // shape[0]))
-        file.flush()
-        mapping = mmap.mmap(file.fileno(), 0)
-    return np.ndarray(shape, dtype, mapping), mapping
-
-
 def _pixels(volume, z):
     """A slice `(rows, columns, 1)` as it is, in HU."""
     return volume.slice(z)[..., np.newaxis].astype("float32")
-
-
-def _preview(volume, labels, input_range):
-    """A contact sheet of slices, spread over those with a mask or else over all."""
-    found = np.flatnonzero(labels.any(axis=(1, 2)))
-    choice = found if found.size else np.arange(len(volume))
-    picks = np.linspace(0, len(choice) - 1, min(PREVIEW_SLICES, len(choice)))
-    panels = [
-        (
-            f"slice {z + 1} of {len(volume)}",
-            to_rgb(_pixels(volume, z), input_range),
-            labels[z],
-        )
-        for z in choice[picks.astype(int)]
-    ]
-    return contact_sheet([panels[i : i + 2] for i in range(0, len(panels), 2)])
 
 
 def _printable(name):

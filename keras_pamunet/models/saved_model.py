@@ -20,11 +20,12 @@ DESCRIPTION = f"assets.extra/{METADATA}.json"
 class SavedModel(ExportedModel):
     """A SavedModel that `write_saved_model` wrote, in TensorFlow."""
 
-    runtime = "TensorFlow"
+    program = "TensorFlow"
 
     def __init__(self, folder: str | Path):
         import tensorflow as tf
 
+        self.runtime = {"tensorflow": tf.__version__, "device": "CPU"}
         self._model = tf.saved_model.load(str(folder))
         (image,) = (
             self._model.signatures["serve"].structured_input_signature[1].values()

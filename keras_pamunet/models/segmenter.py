@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_pamunet import hub, metrics
-from keras_pamunet.backend import own_losses
+from keras_pamunet.backend import own_losses, runtime
 from keras_pamunet.layers import InvertedResidual
 from keras_pamunet.losses import DiceBCE
 from keras_pamunet.model_files import check_weights
@@ -388,6 +388,11 @@ class Segmenter(keras.Model):
         for weight in self.weights:
             digest.update(ops.convert_to_numpy(weight).tobytes())
         return digest.hexdigest()
+
+    @property
+    def runtime(self) -> dict[str, str]:
+        """What it runs on, see `keras_pamunet.backend.runtime`."""
+        return runtime()
 
     def get_config(self) -> dict[str, Any]:
         # The encoder's weights come with the model's own from then on.

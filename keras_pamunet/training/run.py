@@ -64,6 +64,7 @@ def train(
     subset: str | None = None,
     weights: str | Path | None = None,
     window: str | tuple[float, float] | None = None,
+    balanced: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     distribute: str | Devices = "none",
     **model_arguments: Any,
@@ -108,6 +109,8 @@ def train(
         window: of CT, the HU that the network looks at, its `input_range`: a name in
             `keras_pamunet.data.WINDOWS` or `(lowest, highest)`. Defaults to that of
             the `weights`, else to `"liver"`.
+        balanced: whether to draw as many pairs with an object as without one, such as
+            the slices of whole volumes, of which most are empty.
         callbacks: of Keras, such as `keras.callbacks.EarlyStopping`. At the end of an
             epoch they find the weights that are validated.
         distribute: the devices to train on, which share each batch: a word of
@@ -146,6 +149,7 @@ def train(
         subset=subset,
         weights=weights,
         window=window,
+        balanced=balanced,
         arguments=model_arguments,
         devices=devices,
     )
@@ -207,6 +211,7 @@ class Run:
         subset: str | None,
         weights: str | Path | None,
         window: str | tuple[float, float] | None,
+        balanced: bool,
         arguments: dict[str, Any],
         devices: Devices,
     ) -> "Run":
@@ -270,6 +275,7 @@ class Run:
             "recipe": dataclasses.asdict(recipe),
             "seed": seed,
             "subset": subset,
+            "balanced": balanced or None,  # As in runs of before it was there.
             "weights": weights,
             "start_sha256": _sha256_of_start(base, arguments.get("encoder_weights")),
             "model": arguments,
@@ -435,6 +441,7 @@ class Run:
             seed=self.seed,
             first_batch=first_epoch * steps,
             masks=model.masks,
+            balanced=bool(self.settings["balanced"]),
             shard=devices.shard,
         )
         # As arrays: Keras under TensorFlow is slow with what comes in batches.
@@ -482,7 +489,13 @@ class Run:
 
     def _estimate_statistics(self, model, progress):
         train = self._resized["train"]
-        batches = pipeline(train, self.recipe.batch_size, shuffle=True, repeat=True)
+        batches = pipeline(
+            train,
+            self.recipe.batch_size,
+            shuffle=True,
+            repeat=True,
+            balanced=bool(self.settings["balanced"]),
+        )
         count = min(self._steps, STATISTICS_BATCHES)
         images = (images for images, _ in itertools.islice(batches, count))
         images = track(images, "Batch statistics", count, progress)

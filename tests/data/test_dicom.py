@@ -29,6 +29,7 @@ def write_series(folder, hu, number=1, uid="1.2.3", modality="CT", tilt=0.0, ord
         scan.file_meta = meta
         scan.SOPClassUID, scan.SOPInstanceUID = CTImageStorage, f"{uid}.{z + 1}"
         scan.SeriesInstanceUID, scan.StudyInstanceUID = uid, "1.2"
+        scan.FrameOfReferenceUID = "1.2.7"
         scan.SeriesNumber, scan.SeriesDescription = number, f"portal {number}"
         scan.Modality, scan.Manufacturer = modality, "Some"
         scan.PatientName = "Somebody^Else"
@@ -93,6 +94,30 @@ def test_several_series(tmp_path, hu):
         read_dicom(tmp_path, 5)
     numbers = [x.number for x in find_series(sorted(tmp_path.iterdir()))]
     assert numbers == [3, 4, 9]
+
+
+@pytest.mark.parametrize("form", ["no preamble", "explicit", "implicit"])
+def test_without_preamble(tmp_path, hu, form):
+    """With its meta information, or the data set alone, as old programs write it."""
+    write_series(tmp_path, hu)
+    whole = read_dicom(tmp_path)
+    for path in tmp_path.iterdir():
+        if form == "no preamble":
+            path.write_bytes(path.read_bytes()[132:])
+            continue
+        scan = pydicom.dcmread(path)
+        with pydicom.filebase.DicomBytesIO() as file:
+            file.is_little_endian, file.is_implicit_VR = True, form == "implicit"
+            pydicom.filewriter.write_dataset(file, scan)
+            path.write_bytes(file.getvalue())
+    assert b"DICM" not in path.read_bytes() and is_dicom(path)
+    image = read_dicom(tmp_path)
+    np.testing.assert_array_equal(image.dataobj, whole.dataobj)
+    np.testing.assert_array_equal(image.affine, whole.affine)
+    # Numbers that begin alike are none.
+    numbers = np.arange(8, 500, dtype="<u2").tobytes()
+    (tmp_path / "numbers.raw").write_bytes(numbers)
+    assert not is_dicom(tmp_path / "numbers.raw")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,31 @@ def test_batches_of_one_without_end():
     np.testing.assert_array_equal(images, expected)
 
 
+class Rare(Phantom):
+    """Each fifth pair has an object; its number stands in its image."""
+
+    def read(self, index):
+        image, mask = super().read(index)
+        number = int(self.names[index][-4:])
+        return np.full_like(image, number), mask * np.uint8(number % 5 == 0)
+
+
+def test_balanced():
+    """Half of each batch has an object, and all pairs come about as often."""
+    options = {"shuffle": True, "repeat": True, "balanced": True, "seed": 3}
+    images, masks = stack(pipeline(Rare(20, 16), 4, **options), 32)
+    found = masks.reshape(32, 4, -1).any(-1)
+    assert (found.sum(axis=1) == 2).all()
+    counts = np.bincount(images[:, 0, 0, 0], minlength=20)
+    assert (counts[::5] == 16).all()  # 64 of 4 pairs, and 64 of 16 others.
+    assert (np.delete(counts, range(0, 20, 5)) == 4).all()
+    again, _ = stack(pipeline(Rare(20, 16), 4, first_batch=30, **options), 2)
+    np.testing.assert_array_equal(again, images[-8:])
+    for source in (Phantom(4, 16), Rare(20, 16).select(["phantom_0001"])):
+        with pytest.raises(ValueError, match="Received: . with and . without"):
+            pipeline(source, 2, balanced=True)
+
+
 def test_pipeline_of_classes():
     class Source:
         num_classes = 3

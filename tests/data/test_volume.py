@@ -481,8 +481,12 @@ def test_hu():
     ct = np.linspace(-1000, 400, 7 * 6 * 40).reshape(7, 6, 40)
     few = np.full((7, 6, 40), 60.0)
     few[0, 0, 21] = -3  # In a slice that the sample may leave out.
+    cut = few.copy()
+    few[6, 5, 21] = -600
     for hu in (ct, few, 0 * ct, 0 * ct + 1, 0 * ct - 1000):
         check_hu(Volume(nibabel.Nifti1Image(hu, AFFINE)))
+    with pytest.warns(UserWarning, match="from -3 to 60 in .*Is it MR"):
+        check_hu(Volume(nibabel.Nifti1Image(cut, AFFINE)))
     scaled = (ct + 1000) / 1400
     for wrong, message in (
         (scaled, "from 0 to 1 in .*undo that"),
@@ -490,7 +494,7 @@ def test_hu():
         ((ct - ct.mean()) / ct.std(), "from -1.7.* undo that"),
         (ct + 1024, "from 24 to 1424 .*subtract 1024"),
         (np.rint(255 * scaled).astype("uint8"), "from 0 to 255 .*Nothing is below 0"),
-        (few + 10, "from 7 to 70 .*Nothing is below 0"),
+        (cut + 10, "from 7 to 70 .*Nothing is below 0"),
     ):
         with pytest.raises(ValueError, match="in HU, where air is -1000.*" + message):
             check_hu(Volume(nibabel.Nifti1Image(wrong, AFFINE)))

@@ -419,6 +419,7 @@ class Stub:
     class_names = ("object",)
     name = origin = "stub"
     fingerprint = "0" * 64
+    runtime = {"device": "CPU"}
 
     def predict_on_batch(self, images):
         return np.asarray(images, "float32").mean(-1, keepdims=True) / 255

@@ -28,6 +28,7 @@ class Brightness:
     input_range = (0, 255)
     masks, mirror_axes = "exclusive", (1, 2)
     origin = fingerprint = "brightness"
+    runtime = {"device": "CPU"}
 
     def __init__(self, size=32, num_classes=1):
         self.input_shape = (None, size, size, 3)

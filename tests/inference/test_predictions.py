@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -12,7 +13,12 @@ from PIL import Image
 
 from keras_pamunet.data import Folder
 from keras_pamunet.inference.images import predict_images
-from keras_pamunet.inference.predictions import RECORD, RESULTS, Predictions
+from keras_pamunet.inference.predictions import (
+    RECORD,
+    REPORT,
+    RESULTS,
+    Predictions,
+)
 
 
 class Threshold:
@@ -23,6 +29,7 @@ class Threshold:
     masks, mirror_axes = "exclusive", (1, 2)
     num_classes = 1
     class_names = ("object",)
+    runtime = {"toolkit": "1.2.3", "device": "CPU"}
 
     def __init__(self, value):
         self.value = value
@@ -53,6 +60,17 @@ def test_record(images, tmp_path):
     entries = json.loads((masks / RECORD).read_text())["masks"]
     assert sorted(entries) == sorted(path.name for path in written)
     image = images / "case 01.png"
+    made = entries["case 01.png"]["made"]
+    mask = (masks / "case 01.png").read_bytes()
+    assert made.pop("sha256") == hashlib.sha256(mask).hexdigest()
+    assert 0 < made.pop("seconds") < 60
+    assert made == {
+        "keras_pamunet": metadata.version("keras-pamunet"),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "toolkit": "1.2.3",
+        "device": "CPU",
+    }
     assert entries["case 01.png"] == {
         "input": str(image),
         "bytes": image.stat().st_size,
@@ -60,6 +78,7 @@ def test_record(images, tmp_path):
         "model": "threshold-90",
         "model_sha256": Threshold(90).fingerprint,
         "settings": {"flips": True, "threshold": 0.5, "min_area": 0},
+        "made": made,
         "results": entries["case 01.png"]["results"],
     }
     written[0].unlink()
@@ -72,6 +91,29 @@ def test_record(images, tmp_path):
     assert (
         len(predict(Threshold(90), tmp_path / "copy", masks, progress=False)[1]) == 12
     )
+
+
+def test_report(images, tmp_path):
+    """Of all masks in the folder, also of those that another call has made."""
+    masks = tmp_path / "masks"
+    predict(Threshold(90), images / "case 01.png", masks)
+    assert not (masks / REPORT).exists()
+    predict(Threshold(90), images, masks, report=True)
+    rows = json.loads((masks / REPORT).read_text())["masks"]
+    assert [row["mask"] for row in rows] == [f"case {x:02}.png" for x in range(12)]
+    entries = json.loads((masks / RECORD).read_text())["masks"]
+    for row in rows:
+        entry = entries[row.pop("mask")]
+        del entry["results"]
+        assert row == entry and row["model"] == "threshold-90"
+    (masks / "case 03.png").unlink()
+    predict(Threshold(90), images / "case 01.png", masks, report=True)
+    rows = json.loads((masks / REPORT).read_text())["masks"]
+    assert len(rows) == 11
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / REPORT).write_text("the user's")
+    with pytest.raises(ValueError, match="in the place of those to write.*report"):
+        predict(Threshold(90), images, tmp_path / "other", report=True)
 
 
 def another_model(images):

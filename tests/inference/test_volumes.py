@@ -22,6 +22,7 @@ from keras_pamunet.data import Volume
 from keras_pamunet.data.nifti import is_nifti
 from keras_pamunet.data.resized import resize_image
 from keras_pamunet.inference import volumes
+from keras_pamunet.inference.incomplete import Incomplete
 from keras_pamunet.inference.predictor import segment
 from keras_pamunet.inference.volumes import predict_volume
 from keras_pamunet.models import load_model
@@ -36,6 +37,7 @@ class Brightness:
     """What inference asks of a model; brighter is likelier, more so at the right."""
 
     class_names, mirror_axes = ("object",), (1, 2)
+    runtime = {"device": "CPU"}
 
     def __init__(self, channels=1, num_classes=1, input_range=(-200, 250)):
         self.input_shape = (None, 32, 32, channels)
@@ -71,8 +73,9 @@ def model():
 
 @pytest.fixture
 def hu(rng):
-    """HU in the order "LPS", with some structure."""
+    """HU in the order "LPS", with some structure, and air in a corner."""
     noise = rng.normal(size=(4, 4, 5)).repeat(3, 0).repeat(3, 1)[:12, :10]
+    noise[0, 0] = -5
     return (200 * noise).astype("int16")
 
 
@@ -168,7 +171,13 @@ def test_default_model(tmp_path, hu):
     record = json.loads((tmp_path / "out/predictions.json").read_text())
     settings = record["masks"]["ct.nii"]["settings"]
     assert settings["largest"] and settings["min_volume"] == 0
-    done = CliRunner().invoke(app, [*command, "--no-largest", "--overwrite"])
+    assert not (tmp_path / "out/report.json").exists()
+    options = ["--no-largest", "--overwrite", "--report"]
+    done = CliRunner().invoke(app, [*command, *options])
+    assert "report.json" in done.output
+    (row,) = json.loads((tmp_path / "out/report.json").read_text())["masks"]
+    assert row["made"]["keras"] == keras.__version__
+    assert keras.backend.backend() in row["made"] and row["made"]["device"]
     record = json.loads((tmp_path / "out/predictions.json").read_text())
     assert not record["masks"]["ct.nii"]["settings"]["largest"]
 
@@ -199,6 +208,29 @@ def test_largest_and_statistics(tmp_path, scans, model):
     assert len(read_rows(tmp_path / "all")) > 2
     with pytest.raises(ValueError, match="these settings"):
         predict_volumes(model, scans, tmp_path / "out")
+
+
+def test_holes_are_filled_first(tmp_path, model):
+    """A ring is smaller than the block beside it, and larger once it is filled."""
+    hu = np.full((32, 32, 2), -1000, "int16")
+    hu[2:16, 2:16] = hu[18:30, 18:30] = 250
+    hu[5:13, 5:13] = -200
+    nibabel.Nifti1Image(hu, AFFINE).to_filename(tmp_path / "ct.nii")
+    masks = []
+    for filled in (False, True):
+        out = tmp_path / str(filled)
+        options = {"largest": True, "flips": False, "fill_holes": filled}
+        predict_volumes(model, tmp_path / "ct.nii", out, **options)
+        masks.append(np.asarray(nibabel.load(out / "ct.nii").dataobj))
+        total, row = read_rows(out)
+        assert int(row["size"]) == masks[-1].sum() == int(total["size"])
+    expected = np.zeros((2, *hu.shape), "uint8")
+    expected[0, 18:30, 18:30] = expected[1, 2:16, 2:16] = 1
+    np.testing.assert_array_equal(masks, expected)
+    # The mean is over all voxels, those that were filled, too.
+    across = np.linspace(0.8, 1, 32)[2:16, np.newaxis]
+    mean = np.where(hu[2:16, 2:16, 0] > 0, across, 0).mean()
+    assert float(row["mean_probability"]) == pytest.approx(mean, abs=1e-3)
 
 
 def test_overlapping_classes(tmp_path, hu):
@@ -299,6 +331,8 @@ def test_command_line(tmp_path, scans, hu, model, monkeypatch):
     done = run(*command)
     assert done.exit_code == 1
     assert "1 of 3 volumes" in done.stderr and "b.nii.gz: Cannot read" in done.stderr
+    assert "2 new mask(s) in" in done.stdout and "b.nii.gz" not in done.stdout
+    assert "│ a.nii " in done.stdout and "│ c.nii.gz " in done.stdout
     assert sorted(path.name for path in masks.glob("*.nii*")) == ["a.nii", "c.nii.gz"]
     assert sorted(path.name for path in masks.glob("previews/*")) == ["a.png", "c.png"]
     expected = slice_by_slice(model, hu)
@@ -343,8 +377,11 @@ def test_damaged_headers(tmp_path, scans, hu, model):
     ):
         damaged = content[:start] + damage + content[start + len(damage) :]
         (scans / name).write_bytes(damaged)
-    with pytest.raises(ValueError, match="(?s)3 of 5.*b.nii.gz.*offset.*size"):
+    with pytest.raises(Incomplete, match="(?s)3 of 5.*b.nii.gz.*offset.*size") as error:
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
+    predicted = error.value.predicted
+    assert [path.name for path in predicted.written] == ["a.nii", "c.nii.gz"]
+    assert {row["mask"] for row in predicted.rows} == {"a.nii", "c.nii.gz"}
     found = sorted(path.name for path in (tmp_path / "masks").glob("*.nii*"))
     assert found == ["a.nii", "c.nii.gz"]
 
@@ -427,7 +464,7 @@ def test_preview(tmp_path, scans, hu, model):
     expected = slice_by_slice(model, hu)
     sheet = np.asarray(Image.open(masks / "previews/a.png"))
     slices = np.flatnonzero(expected.any(axis=(0, 1)))
-    assert sheet.shape[0] == -(-len(slices) // 2) * (320 + 22)
+    sheet = sheet[-(-(-len(slices) // 2) * (320 + 22)) :]  # Below the planes.
     width = round(320 * 12 / 10)
     found = (sheet[:320, width + 4 : 2 * width + 4] == COLOURS[1]).all(axis=-1)
     assert abs(found.mean() - expected[..., slices[0]].mean()) < 0.03
@@ -502,11 +539,11 @@ def test_what_stops_a_folder(tmp_path, scans):
 
 
 def test_interrupted_write(tmp_path, scans, model, monkeypatch):
-    def fail(image, path):
-        path.write_bytes(b"half a mask")
+    def fail(image, file):
+        file.write(b"half a mask")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nibabel.Nifti1Image, "to_filename", fail)
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_stream", fail)
     with pytest.raises(KeyboardInterrupt):
         predict_volumes(model, scans, tmp_path / "masks", progress=False)
     names = sorted(path.name for path in (tmp_path / "masks").iterdir())

@@ -307,6 +307,20 @@ def test_learning_rate(folder, tmp_path, monkeypatch, recipe):
     assert rate == pytest.approx(0.003)
 
 
+@once
+def test_balanced(folder, tmp_path):
+    """As far as training goes; tests/data/test_pipeline.py counts what is drawn."""
+    arguments = {**SMALL, "epochs": 1, "balanced": True}
+    with pytest.raises(ValueError, match="10 with and 0 without one. Draw all alike"):
+        training.train(folder, tmp_path / "all", **arguments)
+    for path in sorted((folder / "masks").iterdir())[::2]:
+        Image.new("L", (40, 40 - int(path.stem[-1]) % 2)).save(path)
+    with pytest.warns(UserWarning, match="6 of 12 masks"):
+        training.train(folder, tmp_path / "half", **arguments)
+    config = json.loads((tmp_path / "half/config.json").read_text())
+    assert config["settings"]["balanced"] is True
+
+
 def test_unknown_part(folder, tmp_path):
     with pytest.raises(ValueError, match="'train', 'validation'.*subset='all'"):
         training.train(folder, tmp_path / "run", subset="all", **SMALL)
