@@ -114,7 +114,8 @@ def export(
             score_activation=score_activation,
         )
 
-    report = call(run, "keras_pamunet.exporting", extra="export,tensorflow")
+    runtime = "litert" if target.suffix == ".tflite" else "export"
+    report = call(run, "keras_pamunet.exporting", extra=f"{runtime},tensorflow")
     typer.echo(
         f"{bold(target)}, {report.bytes / 1e6:.1f} MB, compared with Keras on "
         f"{report.images} images: probabilities within "
