@@ -12,7 +12,7 @@ demo: .venv/demo
 # fused operations double again.
 JAX := KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 COMPUTED := tests/analysis tests/layers tests/models tests/ops tests/training tests/inference/test_predictor.py tests/inference/test_volumes.py \
-	tests/test_evaluation.py tests/test_hub.py tests/test_losses.py tests/test_metrics.py tests/test_exporting.py
+	tests/test_distribution.py tests/test_evaluation.py tests/test_hub.py tests/test_losses.py tests/test_metrics.py tests/test_exporting.py
 test: .venv/dev lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist loadgroup -q
 	$(JAX) $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(COMPUTED)
