@@ -27,7 +27,13 @@ from PIL import Image
 from keras_pamunet.data import Phantom
 
 HERE = Path(__file__).parent
-LONG = {"training", "test_examples.py", "test_docs.py"}
+LONG = {
+    "test_chief_oracle.py",
+    "test_distribution.py",
+    "test_docs.py",
+    "test_examples.py",
+    "training",
+}
 DATA = Path(os.environ.get("KERAS_PAMUNET_DATA", HERE.parents[1] / "shared" / "data"))
 
 
