@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops, tree
 
-from keras_pamunet.layers import CropLike
+from keras_pamunet.layers import CropLike, InvertedResidual
 
 # They scale, shift or cut what the layer before has made.
 LEFT_OUT = (
@@ -125,11 +125,16 @@ def _calls_heard(network: keras.Model, hear: Callable[..., Any]) -> Iterator[Non
         return call_and_tell
 
     inner = network._flatten_layers(include_self=False)
+    blocks = [layer for layer in inner if isinstance(layer, InvertedResidual)]
+    for block in blocks:
+        block.folds = False
     for layer in inner:
         # Past the attributes that Keras tracks.
         layer.__dict__["call"] = heard(layer, layer.call)
     try:
         yield
     finally:
+        for block in blocks:
+            block.folds = True
         for layer in inner:
             del layer.__dict__["call"]

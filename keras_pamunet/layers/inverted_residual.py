@@ -23,6 +23,10 @@ class InvertedResidual(layers.Layer):
             depthwise one, and `strides` enlarges instead of reducing.
         batch_norm_momentum: momentum of the moving statistics.
 
+    Attributes:
+        folds: whether, where nothing is trained, the kernels do the scaling of the
+            normalisation. If not, each layer of the block is called.
+
     Input shape:
         `(batch, height, width, channels)`.
 
@@ -70,6 +74,7 @@ class InvertedResidual(layers.Layer):
         self.expansion = expansion
         self.transpose = transpose
         self.batch_norm_momentum = batch_norm_momentum
+        self.folds = True
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -113,7 +118,7 @@ class InvertedResidual(layers.Layer):
 
     def call(self, inputs, training=None):
         # Half precision is too coarse for a kernel that is scaled.
-        fold = not training and self.compute_dtype == "float32"
+        fold = self.folds and not training and self.compute_dtype == "float32"
         outputs = inputs
         # Convolution, normalisation and, but for the last, ReLU6.
         for start in range(0, len(self.steps), 3):
