@@ -15,7 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
     )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# In TensorFlow 2.21 oneDNN overwrites memory, at least with AVX-512, in the gradients of
+# TensorFlow 2.21's oneDNN overwrites memory, at least with AVX-512, in the gradients of
 # convolutions of fewer than 16 filters and odd batches, which only tests have.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 

@@ -25,7 +25,9 @@ COUNTS = [
 
 
 def test_all_are_counted():
-    assert list_models() == sorted({name for name, *_ in COUNTS})
+    # Tests have networks of their own.
+    ours = (x for x in list_models() if find_network(x).__module__.startswith("keras_"))
+    assert [*ours] == sorted({name for name, *_ in COUNTS})
 
 
 @pytest.mark.skipif(
