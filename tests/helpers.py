@@ -10,6 +10,7 @@ import pytest
 
 from keras_pamunet.inference.exported_model import METADATA
 from keras_pamunet.inference.onnx_model import seal
+from keras_pamunet.models import find_network, list_models
 from keras_pamunet.training import RECIPES
 
 # Tests of what no back end computes. Under JAX each network takes seconds to make.
@@ -32,6 +33,15 @@ SMALL = {
     "input_range": (0, 255),
     "progress": False,
 }
+
+
+def own_networks():
+    """Names of the package's networks: tests have some of their own."""
+    return [
+        name
+        for name in list_models()
+        if find_network(name).__module__.startswith("keras_pamunet.")
+    ]
 
 
 def gradients(function, *arrays):

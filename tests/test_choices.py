@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from keras_pamunet import choices
 from keras_pamunet.cli import app
-from keras_pamunet.models import list_models
 from keras_pamunet.training import RECIPES
 from keras_pamunet.tuning import TUNERS
+from tests.helpers import own_networks
 
 
 def test_registries():
-    assert list(get_args(choices.Network)) == list_models()
+    assert list(get_args(choices.Network)) == own_networks()
     assert list(get_args(choices.Recipe)) == list(RECIPES)
     assert list(get_args(choices.Tuner)) == list(TUNERS)
 

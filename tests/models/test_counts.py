@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_pamunet.analysis.complexity import count
-from keras_pamunet.models import find_network, list_models
+from keras_pamunet.models import find_network
+from tests.helpers import own_networks
 
 # Network, arguments, parameters that are trained, and multiply-adds of an image of
 # 128 x 128 x 3. Counted by hand, layer by layer. Those of unet, mobile_unet and
@@ -25,9 +26,7 @@ COUNTS = [
 
 
 def test_all_are_counted():
-    # Tests have networks of their own.
-    ours = (x for x in list_models() if find_network(x).__module__.startswith("keras_"))
-    assert [*ours] == sorted({name for name, *_ in COUNTS})
+    assert own_networks() == sorted({name for name, *_ in COUNTS})
 
 
 @pytest.mark.skipif(
