@@ -317,18 +317,19 @@ def test_page_stays_awake(page, tmp_path):
     """While a volume is segmented the page answers at once."""
     choose(page, ct(tmp_path / "ct.nii.gz"))
     page.wait_for_selector("#list progress[value]")
-    longest = page.evaluate(
+    longest, ticks = page.evaluate(
         """async () => {
-            let [longest, last] = [0, performance.now()];
-            for (let tick = 0; tick < 100; tick++) {
+            let [longest, ticks, last] = [0, 0, performance.now()];
+            while (!document.querySelector("#list li[data-state=done]")) {
                 await new Promise((resolve) => setTimeout(resolve, 5));
                 longest = Math.max(longest, performance.now() - last);
                 last = performance.now();
+                ticks++;
             }
-            return longest;
+            return [longest, ticks];
         }"""
     )
-    assert page.locator("#list li[data-state=done]").count() == 0
+    assert ticks > 10
     assert longest < 1000
 
 
