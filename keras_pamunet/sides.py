@@ -60,9 +60,10 @@ def _memory(work):
 
     As Linux counts it; other systems do not tell that of the work.
     """
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if sys.platform != "linux":
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"process_gib": round(process / 2**30, 3)}  # macOS counts bytes.
+    process = _status("VmHWM")  # Linux' ru_maxrss has the peak of who started it, too.
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # Freed memory would hide what the work takes.
     Path("/proc/self/clear_refs").write_text("5")  # Has the peak begin anew.

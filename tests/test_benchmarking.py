@@ -65,7 +65,9 @@ def test_sides_take_turns(tmp_path):
     # Each works three times before, one of them to measure its memory.
     assert log.read_text() == "aaabbb" + "ab" * 2
     assert all(210 <= row["ms"] < 2000 for row in found)
-    assert {"work_gib", "process_gib"} <= {*found[0]}
+    assert "work_gib" in found[0]
+    # Not the memory of this process, which has Keras.
+    assert found[0]["process_gib"] < 0.2
 
 
 def test_side_that_fails(tmp_path):
