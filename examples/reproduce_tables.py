@@ -163,12 +163,12 @@ def run(
         **start,
     )
     counts = count(load_model(folder))
-    volumes = scores.summary.get("cases", {}).get("dice")
+    classes = [x["dice"] for x in scores.summary.get("cases", []) if x["n_with_truth"]]
     return {
         "epochs": row.epochs,
         "images_seen": row.epochs * len(open_splits(data, split)["train"]),
         **{name: round(scores.summary[name], 4) for name in SCORES},
-        "volume_dice": "" if volumes is None else round(volumes, 4),
+        "volume_dice": round(statistics.mean(classes), 4) if classes else "",
         "macs": counts["macs"],
         "parameters": counts["parameters"],
     }
@@ -262,8 +262,9 @@ def _beyond(table, runs, data, start, row, reference):
         for name in own[0]
     ]
     groups = [image.get("group", name) for name, image in own[0].items()]
-    low, high = mean_interval(gains, groups)
-    return f"{np.mean(gains):+.4f} ({low:+.4f} to {high:+.4f})"
+    interval = mean_interval(gains, groups)
+    bounds = f" ({interval[0]:+.4f} to {interval[1]:+.4f})" if interval else ""
+    return f"{np.mean(gains):+.4f}{bounds}"
 
 
 def _images(folder):

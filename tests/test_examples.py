@@ -1,5 +1,6 @@
 """The examples run as they are written, but for their length."""
 
+import csv
 import json
 import runpy
 import shutil
@@ -200,6 +201,24 @@ def test_reproduce_tables(tmp_path):
     plan.write_text(PLAN.replace("size = 32", "size = 64"))
     with pytest.raises(ValueError, match="'size': '64'.*Received.*'size': '32'"):
         reproduce()
+
+
+def test_tables_of_slices(folder, tmp_path):
+    """Of volumes, which have a Dice of their own."""
+    lines = [f"case {index:02},{index // 2}" for index in range(12)]
+    (folder / "index.csv").write_text("\n".join(["file,volume", *lines]))
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN)
+    module = runpy.run_path(str(EXAMPLES / "reproduce_tables.py"))
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    module["reproduce"]({"slices": folder}, plan, None, [0], None, runs, results)
+    with (results / "tables.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    for row in rows:
+        run = runs / "slices" / "random" / f"{row['training'].replace(' ', '-')}-0"
+        (found,) = json.loads((run / "metrics.json").read_text())["summary"]["cases"]
+        assert float(row["volume_dice"]) == pytest.approx(found["dice"], abs=1e-4)
 
 
 def test_the_plan_of_the_tables_is_fit():
