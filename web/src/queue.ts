@@ -33,6 +33,7 @@ export class Queue {
   isRunning = false;
   private count = 0;
   private loaded: { name: string; info: Promise<ModelInfo> } | null = null;
+  private opened = 0;
 
   /**
    * @param changed called whenever an item is another.
@@ -130,6 +131,7 @@ export class Queue {
     try {
       const model = this.models.of(item.kind);
       const info = await this.load(model);
+      if (item.state !== 'running') return;
       item.hasThreshold = info.hasThreshold;
       await this.worker.call(
         'segment',
@@ -165,8 +167,12 @@ export class Queue {
     }
   }
 
+  /** Has the worker load a model, unless another was asked for during its download. */
   private async open(model: Model): Promise<ModelInfo> {
-    return this.worker.call('load', { file: await model.open(), gpu: this.settings.gpu });
+    const number = ++this.opened;
+    const file = await model.open();
+    if (number !== this.opened) throw new Error(CANCELLED);
+    return this.worker.call('load', { file, gpu: this.settings.gpu });
   }
 
   private async find(item: Item): Promise<void> {
