@@ -12,6 +12,7 @@ from rich.console import Console
 from keras_pamunet import hub
 from keras_pamunet.analysis.benchmark_chart import write_benchmark_chart
 from keras_pamunet.files import make_folder, write_json
+from keras_pamunet.inference.exported_model import ExportedModel
 from keras_pamunet.inference.model_file import is_exported, open_exported
 from keras_pamunet.inference.predictor import input_size
 from keras_pamunet.sides import compare, machine, serve
@@ -119,7 +120,8 @@ def _prediction(name: str, size: int, batch_size: int, threads: int) -> Callable
     height, width = input_size(model, (size, size))
     shape = (batch_size, height, width, model.input_shape[-1])
     low, high = model.input_range
-    images = np.random.default_rng(0).uniform(low, high, shape).astype("float32")
+    dtype = model.input_dtype if isinstance(model, ExportedModel) else "float32"
+    images = np.random.default_rng(0).uniform(low, high, shape).astype(dtype)
     return lambda: np.asarray(model.predict_on_batch(images))
 
 

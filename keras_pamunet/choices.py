@@ -22,5 +22,6 @@ ScoreActivation = Literal[
 ]
 Format = Literal["onnx", "litert", "saved_model"]
 Quantize = Literal["int8", "float16"]
+InputDtype = Literal["float32", "uint8"]
 # The presets of the highest Dice.
 PHOTOGRAPHS, VOLUMES = "pamunet_kvasir_seg_256", "pamunet_liver_ct"

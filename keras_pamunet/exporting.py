@@ -54,6 +54,7 @@ def export(
     overwrite: bool = False,
     progress: bool = True,
     score_activation: str | None = None,
+    input_dtype: str = "float32",
 ) -> Exported:
     """Writes a model for another runtime, if it finds there what it does in Keras.
 
@@ -88,6 +89,8 @@ def export(
             finds: the comparison is with the model so changed. `"first_order"` in
             place of `"sigmoid"` makes attention's time linear; see
             `keras_pamunet.analysis.attention_maps.gate_effects` for when it is safe.
+        input_dtype: of the images that it shall take, `"float32"`, or `"uint8"` as
+            cameras and image files have them.
 
     Returns:
         What was compared, and how the two differ.
@@ -97,7 +100,8 @@ def export(
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
         OSError: if the file cannot be written.
         ValueError: if the file's name has another ending, the images to calibrate on
-            are unfit or too few, the model has no such `score_activation` or cannot be
+            are unfit or too few, the model has no such `score_activation`, takes other
+            values than those of `input_dtype` or cannot be
             converted, or the difference is out of bounds. Nothing is written then.
     """
     output = Path(output)
@@ -121,15 +125,16 @@ def export(
         changes["score_activation"] = score_activation
     check_arguments(type(model), changes, model)
     model = model.clone(input_shape=shape, dtype="float32", **changes)
+    _check_input_dtype(model, input_dtype)
     calibration = None
     if calibrate is not None:
-        calibration = read_calibration(model, calibrate, split)
-    pairs = _Pairs(model, data, split, subset, calibration)
+        calibration = read_calibration(model, calibrate, split).astype(input_dtype)
+    pairs = _Pairs(model, data, split, subset, calibration, input_dtype)
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         new = Path(folder, output.name)
         with Console(quiet=not progress).status("Converting, for up to a minute"):
-            numbers = quantize, calibration
+            numbers = quantize, calibration, input_dtype
             kept = _write(model, new, format, batch_size, source, *numbers)
         exported = SavedModel(new) if format == "saved_model" else open_exported(new)
         report = Exported(
@@ -183,14 +188,30 @@ def _check_quantize(format, quantize, calibrate):
         )
 
 
-def _write(model, output, format, batch_size, source, quantize, calibration):
+def _check_input_dtype(model, input_dtype):
+    if input_dtype not in ("float32", "uint8"):
+        raise ValueError(
+            f"Expected float32 or uint8 as `input_dtype`. Received: {input_dtype!r}"
+        )
+    low, high = model.input_range
+    if input_dtype == "uint8" and not 0 <= low < high <= 255:
+        raise ValueError(
+            "Expected a model of values from 0 to 255 to take uint8. Received: "
+            f"{model.name}, which takes {low:g} to {high:g}"
+        )
+
+
+def _write(
+    model, output, format, batch_size, source, quantize, calibration, input_dtype
+):
     """Writes the file; returns the layers that are in float32 in a quantised one."""
+    common = model, output, batch_size or (1 if format == "litert" else None), source
     if format == "saved_model":
-        write_saved_model(model, output, batch_size, source)
+        write_saved_model(*common, input_dtype)
     elif format == "litert":
-        write_litert(model, output, batch_size or 1, source, quantize, calibration)
+        write_litert(*common, quantize, calibration, input_dtype)
     else:
-        write_onnx(model, output, batch_size, source)
+        write_onnx(*common, input_dtype)
         if quantize is not None:
             # Imported here: it brings ONNX Runtime's tools.
             from keras_pamunet.models.onnx_quantization import quantize_onnx
@@ -207,8 +228,9 @@ def _bytes(path):
 class _Pairs:
     """Images to compare on, in the model's size or else in their own, with masks."""
 
-    def __init__(self, model, data, split, subset, calibration):
+    def __init__(self, model, data, split, subset, calibration, dtype):
         self._model = model
+        self._dtype = dtype
         channels = model.input_shape[-1]
         if data is not None:
             labels = label_count(model.num_classes, model.masks)
@@ -235,7 +257,10 @@ class _Pairs:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         for image, mask in (self._pairs[index] for index in range(len(self))):
-            yield fit_image(self._model, image), mask
+            image = fit_image(self._model, image)
+            if self._dtype == "uint8":
+                image = np.rint(image)
+            yield image.astype(self._dtype), mask
 
 
 def compare(

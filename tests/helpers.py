@@ -85,17 +85,24 @@ def write_lits(root, cases=("0", "10"), shape=(12, 10, 3)):
     return arrays
 
 
-def write_onnx(path, input_range=(0, 255), size=(32, 32)):
+def write_onnx(path, input_range=(0, 255), size=(32, 32), dtype="float32"):
     """A sigmoid in the place of a network, as an ONNX file of ours."""
     import onnx  # Of an extra.
 
     shape = ["batch", *size, 1]
+    float32 = onnx.TensorProto.FLOAT
     image, mask = (
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name in ("image", "mask")
+        onnx.helper.make_tensor_value_info(name, kind, shape)
+        for name, kind in (
+            ("image", onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))),
+            ("mask", float32),
+        )
     )
-    node = onnx.helper.make_node("Sigmoid", ["image"], ["mask"])
-    graph = onnx.helper.make_graph([node], "graph", [image], [mask])
+    nodes = [
+        onnx.helper.make_node("Cast", ["image"], ["float"], to=float32),
+        onnx.helper.make_node("Sigmoid", ["float"], ["mask"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "graph", [image], [mask])
     opset = [onnx.helper.make_opsetid("", 17)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
     held = {"num_classes": 1, "input_range": input_range, "class_names": ["spot"]}

@@ -89,7 +89,7 @@ def small(tmp_path_factory):
 def converts(monkeypatch, exported):
     """Has the export find that file, whatever it is asked for."""
 
-    def write_onnx(model, output, batch_size, source):
+    def write_onnx(model, output, batch_size, source, input_dtype):
         output.write_bytes(exported[0].read_bytes())
 
     monkeypatch.setattr(exporting, "write_onnx", write_onnx)
@@ -322,7 +322,7 @@ def quantised(small, monkeypatch, path, **options):
     """The report on `small` in fewer bits, and how far its probabilities are off."""
     model, whole = small
 
-    def write_onnx(model, output, batch_size, source):
+    def write_onnx(model, output, batch_size, source, input_dtype):
         output.write_bytes(whole.read_bytes())
 
     monkeypatch.setattr(exporting, "write_onnx", write_onnx)
@@ -418,6 +418,43 @@ def test_unfit_to_quantise(tmp_path, monkeypatch, model, options, message):
     with pytest.raises(ValueError, match=message):
         exporting.export(model, "model.onnx", progress=False, **options)
     assert not list(tmp_path.glob("model*"))
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the conversion is TensorFlow's")
+@pytest.mark.parametrize(
+    ("name", "quantize"), [("model.onnx", "int8"), ("model.tflite", None)]
+)
+def test_uint8_images(rng, tmp_path, folder, small, name, quantize):
+    """Pixels as cameras have them give what their floats give."""
+    ours, _ = small
+    path = tmp_path / name
+    exporting.export(
+        ours,
+        path,
+        quantize=quantize,
+        calibrate=folder if quantize else None,
+        max_changed=1,
+        input_dtype="uint8",
+        progress=False,
+    )
+    theirs = open_exported(path)
+    assert theirs.input_dtype == "uint8"
+    images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
+    found = theirs.predict_on_batch(images)
+    # Other numbers are clipped as the network does it, and rounded.
+    others = np.where(images == 255, 300, images - 0.4)
+    np.testing.assert_array_equal(theirs.predict_on_batch(others), found)
+    off = np.abs(found - run_once(ours, images.astype("float32")))
+    assert off.mean() < 0.02 if quantize else off.max() < 1e-5
+
+
+def test_unfit_input_dtype(tmp_path, model):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ValueError, match="float32 or uint8.*'int8'"):
+        exporting.export(model, path, input_dtype="int8")
+    ct = PAMUNet((32, 32, 1), expansion=1, input_range=(-200, 250))
+    with pytest.raises(ValueError, match="0 to 255 .* takes -200 to 250"):
+        exporting.export(ct, path, input_dtype="uint8")
 
 
 def test_int8_of_any_size(tmp_path, model):
@@ -694,6 +731,7 @@ def test_export_of_keras(rng, tmp_path):
         model.export(path, format="onnx", opset_version=15)
     model.export(path, format="onnx", verbose=False)
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert OnnxModel(path).input_dtype == "float32"
     images = rng.uniform(0, 255, (3, 32, 32, 3)).astype("float32")
     expected = model.predict_on_batch(images)
     assert expected.std() > 1e-3

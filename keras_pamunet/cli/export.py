@@ -61,6 +61,10 @@ def export(
             "training images are taken."
         ),
     ] = None,
+    input_dtype: Annotated[
+        choices.InputDtype,
+        typer.Option(help="Of the images; uint8 as cameras and image files have them."),
+    ] = "float32",
     data: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +116,7 @@ def export(
             overwrite=overwrite,
             progress=not quiet,
             score_activation=score_activation,
+            input_dtype=input_dtype,
         )
 
     runtime = "litert" if target.suffix == ".tflite" else "export"

@@ -28,10 +28,12 @@ class ExportedModel(ABC):
         path: of the file, for messages.
         text: what the file says of its model, JSON.
         input_shape: see below; `None` for channels is an error.
+        input_dtype: see below.
         fingerprint: SHA-256 of the file, without the one that it holds of itself.
 
     Attributes:
         input_shape: `(batch, height, width, channels)`, `None` where any will do.
+        input_dtype: of the images that the file takes, `"float32"` or `"uint8"`.
         num_classes, masks, class_names, input_range, mirror_axes: see
             `keras_pamunet.PAMUNet`.
         metadata: all that the file says of its model, among it `preset`,
@@ -55,9 +57,11 @@ class ExportedModel(ABC):
         path: str | Path,
         text: str,
         input_shape: Sequence[int | None],
+        input_dtype: str,
         fingerprint: str,
     ):
         self.origin = str(path)
+        self.input_dtype = input_dtype
         self.fingerprint = fingerprint
         try:
             held = json.loads(text)
@@ -98,19 +102,23 @@ class ExportedModel(ABC):
 
     @abstractmethod
     def _run(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of as many float32 images as the file takes at once."""
+        """Probabilities of as many images, of its dtype, as the file takes at once."""
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities, `(batch, height, width, num_classes)`, of raw images.
 
         Args:
             images: `(batch, height, width, channels)`. A model exported for a fixed
-                batch is run as often as needed.
+                batch is run as often as needed. For one that takes uint8 other
+                numbers are rounded.
 
         Raises:
             ValueError: for images of another shape than the model takes.
         """
-        images = np.asarray(images, "float32")
+        images = np.asarray(images)
+        if self.input_dtype == "uint8" and images.dtype != "uint8":
+            images = np.rint(np.clip(images, 0, 255))  # As the network clips them.
+        images = images.astype(self.input_dtype, copy=False)
         count = len(images)
         size = self.input_shape[0] or count
         images = np.pad(images, [(0, -count % size), (0, 0), (0, 0), (0, 0)])

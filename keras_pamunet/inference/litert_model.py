@@ -72,7 +72,8 @@ class LiteRTModel(ExportedModel):
             ) from error
         sides = (int(side) for side in details["shape_signature"])
         shape = [side if side > 0 else None for side in sides]
-        super().__init__(path, text, shape, fingerprint)
+        dtype = np.dtype(details["dtype"]).name
+        super().__init__(path, text, shape, dtype, fingerprint)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         return self._runner(image=images)["mask"]

@@ -99,7 +99,8 @@ class OnnxModel(ExportedModel):
                 f"Expected a model exported by keras_pamunet. Received: {path}"
             )
         sides = [side if isinstance(side, int) else None for side in self._input.shape]
-        super().__init__(path, text, sides, fingerprint)
+        dtype = "uint8" if self._input.type == "tensor(uint8)" else "float32"
+        super().__init__(path, text, sides, dtype, fingerprint)
         if self.metadata.get("window") is not None:
             raise ValueError(
                 f"Expected a model of CT that takes HU. Received: {path}, which an "

@@ -30,10 +30,15 @@ import numpy as np
 from keras_pamunet.models import load_model
 from keras_pamunet.models.conversion import convert
 
-model, output, format, batch_size, quantize, calibration = sys.argv[1:]
-images = np.load(calibration) if calibration else None
+model, output, format, batch_size, quantize, calibration, dtype = sys.argv[1:]
 convert(
-    load_model(model), output, format, int(batch_size) or None, quantize or None, images
+    load_model(model),
+    output,
+    format,
+    int(batch_size) or None,
+    quantize or None,
+    np.load(calibration) if calibration else None,
+    dtype,
 )
 """
 
@@ -62,6 +67,7 @@ def convert(
     batch_size: int | None = None,
     quantize: str | None = None,
     calibration: np.ndarray | None = None,
+    input_dtype: str = "float32",
 ) -> None:
     """Converts a network, whose input is then `image` and whose output `mask`.
 
@@ -73,19 +79,19 @@ def convert(
         quantize: of LiteRT, `"int8"` or `"float16"`.
         calibration: for int8, images as the model takes them, `(images, height, width,
             channels)`.
+        input_dtype: of the images, `"float32"` or `"uint8"`.
 
     Raises:
         ValueError: if the format has no operation for something in the model.
     """
+    arguments = Path(output), format, batch_size, quantize, calibration, input_dtype
     if keras.backend.backend() == "tensorflow":
-        _convert(model, Path(output), format, batch_size, quantize, calibration)
+        _convert(model, *arguments)
     else:
-        _convert_elsewhere(
-            model, Path(output), format, batch_size, quantize, calibration
-        )
+        _convert_elsewhere(model, *arguments)
 
 
-def _convert(model, output, format, batch_size, quantize, calibration):
+def _convert(model, output, format, batch_size, quantize, calibration, input_dtype):
     """Converts under TensorFlow."""
     model = _folded(model.clone(dtype="float32"))
     shape = (batch_size, *model.input_shape[1:])
@@ -103,7 +109,7 @@ def _convert(model, output, format, batch_size, quantize, calibration):
                 str(output),
                 format=KERAS_FORMATS[format],
                 verbose=False,
-                input_signature=[keras.InputSpec("float32", shape, name="image")],
+                input_signature=[keras.InputSpec(input_dtype, shape, name="image")],
                 **settings,
             )
         except Exception as error:  # Whatever the converters meet.
@@ -160,7 +166,9 @@ def _folded(model):
     return model
 
 
-def _convert_elsewhere(model, output, format, batch_size, quantize, calibration):
+def _convert_elsewhere(
+    model, output, format, batch_size, quantize, calibration, input_dtype
+):
     """Converts in a process of its own, whose back end is TensorFlow."""
     environment = {
         **os.environ,
@@ -177,7 +185,7 @@ def _convert_elsewhere(model, output, format, batch_size, quantize, calibration)
     arguments = [saved, output, format, batch_size or 0, quantize or "", images]
     # Ends with this one, whatever ends it.
     done = subprocess.run(
-        [sys.executable, "-c", CONVERT, *map(str, arguments)],
+        [sys.executable, "-c", CONVERT, *map(str, arguments), input_dtype],
         env=environment,
         capture_output=True,
         text=True,

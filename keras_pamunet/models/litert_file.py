@@ -22,6 +22,7 @@ def write_litert(
     source: Mapping[str, Any] | None = None,
     quantize: str | None = None,
     calibration: np.ndarray | None = None,
+    input_dtype: str = "float32",
 ) -> None:
     """Writes a network as a LiteRT file, whole or not at all.
 
@@ -32,6 +33,7 @@ def write_litert(
         source: what else the file shall say, see `describe`.
         quantize: `"int8"` or `"float16"`, by default float32.
         calibration: for int8, see `keras_pamunet.models.conversion.convert`.
+        input_dtype: of the images, `"float32"` or `"uint8"`.
 
     Raises:
         ModuleNotFoundError: if TensorFlow is not installed.
@@ -41,6 +43,6 @@ def write_litert(
     check_requirements(NEEDED["litert"], "litert")
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder, "model.tflite")
-        convert(model, new, "litert", batch_size, quantize, calibration)
+        convert(model, new, "litert", batch_size, quantize, calibration, input_dtype)
         content = new.read_bytes()
     replace_bytes(Path(output), seal(content, json.dumps(describe(model, source))))

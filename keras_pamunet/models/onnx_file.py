@@ -23,6 +23,7 @@ def write_onnx(
     output: str | Path,
     batch_size: int | None = None,
     source: Mapping[str, Any] | None = None,
+    input_dtype: str = "float32",
 ) -> None:
     """Writes a network as an ONNX file of float32, whole or not at all.
 
@@ -31,6 +32,7 @@ def write_onnx(
         output: the file. One that is there is replaced.
         batch_size: images it shall take at once. By default any number.
         source: what else the file shall say, see `describe`.
+        input_dtype: of the images, `"float32"` or `"uint8"`.
 
     Raises:
         ModuleNotFoundError: if TensorFlow or another requirement is not installed.
@@ -42,7 +44,7 @@ def write_onnx(
 
     with tempfile.TemporaryDirectory() as folder:
         new = Path(folder, "model.onnx")
-        convert(model, new, "onnx", batch_size)
+        convert(model, new, "onnx", batch_size, input_dtype=input_dtype)
         graph = onnx.load(new)
     _name(graph.graph)
     graph.producer_name = "keras_pamunet"

@@ -32,7 +32,11 @@ class SavedModel(ExportedModel):
         )
         text = Path(folder, DESCRIPTION).read_text("utf-8")
         super().__init__(
-            folder, text, tuple(image.shape), json.loads(text)["model_sha256"]
+            folder,
+            text,
+            tuple(image.shape),
+            image.dtype.name,
+            json.loads(text)["model_sha256"],
         )
 
     def _run(self, images: np.ndarray) -> np.ndarray:
@@ -44,6 +48,7 @@ def write_saved_model(
     output: str | Path,
     batch_size: int | None = None,
     source: Mapping[str, Any] | None = None,
+    input_dtype: str = "float32",
 ) -> None:
     """Writes a network as a SavedModel of float32.
 
@@ -52,13 +57,14 @@ def write_saved_model(
         output: the folder, which must not be there yet.
         batch_size: images it shall take at once. By default any number.
         source: what else it shall say, see `describe`.
+        input_dtype: of the images, `"float32"` or `"uint8"`.
 
     Raises:
         ModuleNotFoundError: if TensorFlow is not installed.
         ValueError: if TensorFlow cannot convert the model.
     """
     check_requirements(NEEDED["saved_model"])
-    convert(model, output, "saved_model", batch_size)
+    convert(model, output, "saved_model", batch_size, input_dtype=input_dtype)
     description = Path(output, DESCRIPTION)
     description.parent.mkdir()
     write_json(description, describe(model, source))

@@ -277,7 +277,8 @@ class Segmenter(keras.Model):
             format: `"onnx"` and `"litert"` as `keras_pamunet.exporting.export` writes
                 them, which also compares; and what else `keras.Model.export` offers.
             verbose: as Keras takes it.
-            input_signature: the same.
+            input_signature: the same; with `"onnx"` and `"litert"` its dtype is
+                `"float32"` or `"uint8"`.
             **kwargs: the same, other than with `"onnx"` and `"litert"`.
 
         Raises:
@@ -286,7 +287,10 @@ class Segmenter(keras.Model):
             ValueError: if the model cannot be converted, or for arguments that the
                 format does not take.
         """
-        writers = {"onnx": write_onnx, "litert": write_litert}
+        writers: dict[str, Callable[..., None]] = {
+            "onnx": write_onnx,
+            "litert": write_litert,
+        }
         if format not in writers:
             super().export(filepath, format, verbose, input_signature, **kwargs)
             return
@@ -296,8 +300,13 @@ class Segmenter(keras.Model):
                 f"{kwargs}"
             )
         # Neither has an operation for attention as it is trained.
-        shape = input_signature[0].shape if input_signature else self.input_shape
-        writers[format](self.clone(input_shape=shape[1:]), filepath, shape[0])
+        (image,) = input_signature or [keras.InputSpec("float32", self.input_shape)]
+        writers[format](
+            self.clone(input_shape=image.shape[1:]),
+            filepath,
+            image.shape[0],
+            input_dtype=image.dtype or "float32",
+        )
 
     def load_weights(
         self, filepath: str | Path, skip_mismatch: bool = False, **kwargs: Any

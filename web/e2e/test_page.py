@@ -253,9 +253,11 @@ def test_own_model(page, site, tmp_path):
     assert page.locator("#model option:checked").inner_text() == "mine.onnx"
 
 
-def test_own_model_of_any_size(page, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_own_model_of_any_size(page, tmp_path, dtype):
     """Grey images in their own size: what is above black is found."""
-    spots = write_onnx(tmp_path / "spots.onnx", size=("height", "width"))
+    size = "height", "width"
+    spots = write_onnx(tmp_path / "spots.onnx", size=size, dtype=dtype)
     grey = np.random.default_rng(0).integers(0, 2, (37, 61), "uint8") * 90
     Image.fromarray(grey).save(tmp_path / "grey.png")
     choose(page, spots, tmp_path / "grey.png", photograph(tmp_path / "photo.png"))

@@ -15,6 +15,8 @@ export class Network {
     readonly metadata: Metadata,
     /** Batch, height and width, `null` where any will do, and channels. */
     readonly inputShape: [number | null, number | null, number | null, number],
+    /** Of the images. */
+    private dtype: 'float32' | 'uint8',
     private ort: Runtime,
     private session: InferenceSession,
   ) {}
@@ -45,7 +47,8 @@ export class Network {
     if (shape.length !== 4 || !channels) {
       throw new Error('Expected a model of images (batch, height, width, channels).');
     }
-    return new Network(metadata, [shape[0], shape[1], shape[2], channels], ort, session);
+    const dtype = input.isTensor && input.type === 'uint8' ? 'uint8' : 'float32';
+    return new Network(metadata, [shape[0], shape[1], shape[2], channels], dtype, ort, session);
   }
 
   /** Probabilities `(count, height, width, classes)` of raw images of that order. */
@@ -77,7 +80,10 @@ export class Network {
     const [input] = this.session.inputNames;
     const [output] = this.session.outputNames;
     try {
-      const tensor = new this.ort.Tensor('float32', images, shape);
+      const tensor =
+        this.dtype === 'uint8'
+          ? new this.ort.Tensor('uint8', Uint8Array.from(images, Math.round), shape)
+          : new this.ort.Tensor('float32', images, shape);
       const found = await this.session.run({ [input]: tensor });
       return found[output].data as Float32Array;
     } catch (error) {
