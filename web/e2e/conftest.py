@@ -82,6 +82,16 @@ def gpu_browser(chromium):
         yield browser
 
 
+# A picture that Chromium draws, and nobody to ask.
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@pytest.fixture
+def camera_browser(chromium):
+    with chromium(*CAMERA) as browser:
+        yield browser
+
+
 @contextmanager
 def opened(browser, address, **options):
     """The page in a profile of its own; whatever it asks for or complains of counts."""

@@ -1,5 +1,6 @@
 """The page in a real Chromium, beside what prediction in Python finds."""
 
+import base64
 import csv
 import gzip
 import io
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from zipfile import ZipFile
 
+import cv2
 import nibabel
 import numpy as np
 import onnx
@@ -18,6 +20,7 @@ from keras_pamunet import choices
 from keras_pamunet.data import Phantom
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.onnx_model import OnnxModel
+from keras_pamunet.inference.predictor import segment
 from keras_pamunet.inference.volumes import predict_volume, predict_volumes
 from tests.helpers import write_onnx
 from web.e2e.conftest import PATIENCE, opened, served
@@ -266,6 +269,76 @@ def test_own_model_of_any_size(page, tmp_path, dtype):
     mask = Image.open(io.BytesIO(saved(page, "#save-one")[0]))
     assert np.array_equal(np.asarray(mask) > 0, grey > 0)
     assert "grey image" in page.locator("#list li[data-state=failed]").inner_text()
+
+
+def caption(page, pattern):
+    """Waits for words below the picture."""
+    page.wait_for_function(
+        "(words) => RegExp(words).test(document.querySelector('#caption').textContent)",
+        arg=pattern,
+    )
+    return page.inner_text("#caption")
+
+
+def test_video(page, site, tmp_path):
+    """A frame is segmented as a photograph is, without flips."""
+    path = tmp_path / "scope.webm"
+    image, _ = Phantom(30, 240)[7]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 10, (240, 240))
+    for _ in range(30):
+        writer.write(image[..., ::-1])
+    writer.release()
+    choose(page, path)
+    said = caption(page, "frames a second")
+    print(f"video of 240 pixels: {said}")
+    page.wait_for_function(
+        "() => document.querySelector('#camera').textContent === 'Use the camera'"
+    )
+    drawn = page.evaluate("() => document.querySelector('#mask').toDataURL()")
+    drawn = Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2])))
+    found = np.asarray(drawn)[..., 3] > 0
+    read, frame = cv2.VideoCapture(str(path)).read()
+    assert read
+    photographs = model(site, choices.PHOTOGRAPHS)
+    expected = segment(photographs, frame[..., ::-1], flips=False)
+    # Colours of its decoder are not bit for bit those of Chromium's.
+    sure = np.abs(expected.probabilities[..., 0] - 0.5) > 0.1
+    assert sure.mean() > 0.5 and 0.01 < expected.mask[sure].mean() < 0.99
+    assert np.mean(found[sure] != expected.mask[sure]) < SHARE
+
+
+def test_camera(camera_browser, address):
+    with opened(camera_browser, address) as page:
+        for _ in range(2):
+            page.click("#camera")
+            caption(page, "^Camera: .*frames a second")
+            assert page.inner_text("#camera") == "Stop"
+            page.keyboard.press("Escape")
+            page.wait_for_function(
+                "() => document.querySelector('#camera').textContent !== 'Stop'"
+            )
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("Camera", "There is no camera."),
+        ("damaged.mp4", "The browser cannot play this video."),
+    ],
+)
+def test_no_moving_picture(page, tmp_path, name, words):
+    """One sentence; photographs go on."""
+    if name == "Camera":
+        page.click("#camera")
+    else:
+        (tmp_path / name).write_bytes(b"no video")
+        choose(page, tmp_path / name)
+    page.wait_for_function(
+        "(text) => document.querySelector('#empty').textContent === text",
+        arg=f"{name}: {words}",
+    )
+    choose(page, photograph(tmp_path / "photo.png"))
+    wait_for(page, 1)
 
 
 def test_without_network(browser, site, tmp_path):

@@ -5,8 +5,9 @@ import { Exports } from './exports';
 import { FileList } from './file_list';
 import { hasGraphicsCard } from './graphics_card';
 import { onKey } from './keys';
+import { Live, openCamera } from './live';
 import { Models } from './models';
-import { isModel } from './names';
+import { isModel, isVideo } from './names';
 import { keepOffline } from './offline';
 import { type Item, Queue, type Settings } from './queue';
 import { type Site, readSite } from './site';
@@ -23,6 +24,7 @@ const largest = the<HTMLInputElement>('largest');
 const gpu = the<HTMLInputElement>('gpu');
 const cancel = the<HTMLButtonElement>('cancel');
 const clear = the<HTMLButtonElement>('clear');
+const camera = the<HTMLButtonElement>('camera');
 const saveOne = the<HTMLButtonElement>('save-one');
 const saveAll = the<HTMLButtonElement>('save-all');
 const saveTable = the<HTMLButtonElement>('save-table');
@@ -34,6 +36,7 @@ class Page {
   private queue: Queue;
   private stage: Stage;
   private exports: Exports;
+  private live = new Live(this.worker);
   private list = new FileList(the('list'), (item) => void this.show(item));
   private resting: ReturnType<typeof setTimeout> | undefined;
 
@@ -52,7 +55,8 @@ class Page {
     this.fillModels(Models.AUTOMATIC);
     this.listen();
     this.update();
-    if (site.models.length > 0) this.queue.prepare(site.models[0].kind);
+    // Errors come with the files.
+    if (site.models.length > 0) this.queue.prepare(site.models[0].kind).catch(() => undefined);
   }
 
   private listen(): void {
@@ -69,16 +73,24 @@ class Page {
     });
     flips.addEventListener('change', () => {
       this.settings.flips = flips.checked;
-      this.queue.again();
+      this.again();
     });
     gpu.addEventListener('change', () => {
       this.settings.gpu = gpu.checked;
-      this.queue.again();
+      this.again();
     });
-    cancel.addEventListener('click', () =>
-      this.queue.isRunning ? this.queue.cancel() : this.queue.goOn(),
-    );
+    cancel.addEventListener('click', () => {
+      this.live.stop();
+      if (this.queue.isRunning) this.queue.cancel();
+      else this.queue.goOn();
+    });
+    camera.hidden = !navigator.mediaDevices;
+    camera.addEventListener('click', () => {
+      if (this.live.isRunning) this.live.stop();
+      else void this.watch('Camera', openCamera);
+    });
     clear.addEventListener('click', () => {
+      this.live.stop();
       this.stage.clear();
       this.queue.clear();
     });
@@ -94,7 +106,10 @@ class Page {
       m: () => this.stage.turnMask(),
       o: () => this.stage.turnOutline(),
       s: () => this.saveOne(),
-      Escape: () => this.queue.cancel(),
+      Escape: () => {
+        this.live.stop();
+        this.queue.cancel();
+      },
     });
   }
 
@@ -105,13 +120,40 @@ class Page {
       this.fillModels(Models.OWN);
       this.choose(Models.OWN);
     }
-    this.queue.add(files.filter(({ name }) => !isModel(name)));
+    const images = files.filter(({ name }) => !isModel(name) && !isVideo(name));
+    if (images.length > 0) this.live.stop();
+    this.queue.add(images);
+    const video = files.findLast(({ name }) => isVideo(name));
+    if (video) void this.watch(video.name, async () => video);
+  }
+
+  /** Shows what is found in a moving picture, in place of all other work. */
+  private async watch(name: string, open: () => Promise<MediaStream | File>): Promise<void> {
+    this.queue.cancel();
+    try {
+      const { hasThreshold } = await this.queue.prepare('photograph');
+      const rule = () => this.queue.ruleFor(hasThreshold);
+      const running = this.live.run(await open(), rule, (...frame) =>
+        this.stage.showFrame(name, ...frame),
+      );
+      this.update();
+      await running;
+    } catch (error) {
+      this.stage.clear();
+      this.stage.say(`${name}: ${error instanceof Error ? error.message : error}`);
+    }
+    this.update();
   }
 
   private choose(value: string): void {
     this.models.choose(value);
     this.settings.largest = largest.checked = this.models.keepsLargest();
     this.stage.reopen();
+    this.again();
+  }
+
+  private again(): void {
+    this.live.stop();
     this.queue.again();
   }
 
@@ -125,6 +167,7 @@ class Page {
   }
 
   private async show(item: Item): Promise<void> {
+    this.live.stop();
     const shown = this.stage.show(item);
     this.update();
     await shown;
@@ -165,6 +208,7 @@ class Page {
     cancel.disabled = !isRunning && !stopped;
     the('list-head').hidden = items.length === 0;
     the('downloads').hidden = done.length === 0;
+    camera.textContent = this.live.isRunning ? 'Stop' : 'Use the camera';
     saveOne.disabled = this.stage.item?.state !== 'done';
     threshold.disabled = done.length > 0 && !done.some((item) => item.hasThreshold);
     the('status').textContent = progressOf(items);

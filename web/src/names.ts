@@ -11,6 +11,10 @@ export function isModel(name: string): boolean {
   return /\.onnx$/i.test(name);
 }
 
+export function isVideo(name: string): boolean {
+  return /\.(mp4|m4v|mov|webm|ogv)$/i.test(name);
+}
+
 /** Names for masks, no two of which are alike. */
 export function maskNames(names: string[]): string[] {
   const taken = new Set<string>();

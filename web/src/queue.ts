@@ -59,9 +59,9 @@ export class Queue {
     void this.run();
   }
 
-  /** Loads the model for a kind of file before there is one; errors come with the file. */
-  prepare(kind: Kind): void {
-    this.load(this.models.of(kind)).catch(() => undefined);
+  /** Loads the model for a kind of file, before there is one, too. */
+  async prepare(kind: Kind): Promise<ModelInfo> {
+    return this.load(this.models.of(kind));
   }
 
   /** Works on all that wait. */
@@ -116,8 +116,13 @@ export class Queue {
 
   /** How probabilities of an item become labels. */
   ruleOf(item: Item): Rule {
+    return this.ruleFor(item.hasThreshold);
+  }
+
+  /** The same, of a model with a threshold or without. */
+  ruleFor(hasThreshold: boolean): Rule {
     const { threshold, largest } = this.settings;
-    return { threshold: item.hasThreshold ? threshold : 0.5, largest };
+    return { threshold: hasThreshold ? threshold : 0.5, largest };
   }
 
   private restart(chosen: (item: Item) => boolean): void {

@@ -19,6 +19,7 @@ export class Stage {
   private viewer = new Viewer(the('picture'), the('mask'), the('outline'));
   private picture: { key: string; content: Picture } | null = null;
   private asked = 0;
+  private rate: number | null | undefined;
 
   constructor(
     private worker: WorkerClient,
@@ -35,6 +36,7 @@ export class Stage {
   /** Chooses an item, and draws it if it is still the chosen one once all is there. */
   async show(item: Item): Promise<void> {
     this.item = item;
+    this.rate = undefined;
     const number = ++this.asked;
     if (item.state !== 'done') {
       this.say(`${item.file.name}: ${item.error || item.state}`);
@@ -43,7 +45,7 @@ export class Stage {
     try {
       const { key } = item;
       const found = await this.worker.call('find', { key, rule: this.ruleOf(item) });
-      const content = this.picture?.key === key ? this.picture.content : await this.open(item);
+      const content = this.picture?.key === key ? this.picture.content : await this.read(item);
       if (number === this.asked) this.draw(item, content, found);
     } catch (error) {
       // What was cleared meanwhile is gone.
@@ -51,11 +53,28 @@ export class Stage {
     }
   }
 
+  /** Draws a frame of a moving picture; what it says changes as the rate does. */
+  showFrame(name: string, frame: ImageBitmap, found: Found, rate: number | null): void {
+    this.leave();
+    this.open(frame, found);
+    if (rate === this.rate) return;
+    this.rate = rate;
+    const often = rate === null ? '' : ` ${rate.toFixed(0)} frames a second.`;
+    this.tell(`${name}: ${describe(found)}${often}`);
+  }
+
   clear(): void {
-    this.asked++;
-    this.item = null;
-    this.reopen();
+    this.leave();
     this.say('What is found will be drawn here.');
+  }
+
+  /** A text in the place of the picture. */
+  say(text: string): void {
+    this.viewer.clear();
+    this.picture = null;
+    the('figure').hidden = true;
+    the('empty').hidden = false;
+    the('empty').textContent = text;
   }
 
   /** Opens the picture anew next time: another model may show it in another window. */
@@ -84,28 +103,33 @@ export class Stage {
   }
 
   private draw(item: Item, content: Picture, found: Found): void {
-    const text = `${item.file.name}: ${describe(found)}`;
     this.picture = { key: item.key, content };
+    this.open(content, found);
+    this.tell(`${item.file.name}: ${describe(found)}`);
+  }
+
+  private open(content: Picture, found: Found): void {
     this.viewer.show(content, found);
     the('figure').hidden = false;
     the('empty').hidden = true;
-    the('layers').setAttribute('aria-label', text);
-    the('caption').textContent = text;
     the('slices').hidden = found.slices === null;
     slice.max = String(found.slices ?? 1);
     this.tellSlice();
   }
 
-  /** A text in the place of the picture. */
-  private say(text: string): void {
-    this.viewer.clear();
-    this.picture = null;
-    the('figure').hidden = true;
-    the('empty').hidden = false;
-    the('empty').textContent = text;
+  private tell(text: string): void {
+    the('layers').setAttribute('aria-label', text);
+    the('caption').textContent = text;
   }
 
-  private async open({ key, file, kind }: Item): Promise<Picture> {
+  /** Nothing is chosen any more, nor waited for. */
+  private leave(): void {
+    this.asked++;
+    this.item = null;
+    this.reopen();
+  }
+
+  private async read({ key, file, kind }: Item): Promise<Picture> {
     return kind === 'volume'
       ? this.worker.call('grey', { key, file })
       : createImageBitmap(file, { colorSpaceConversion: 'none' });

@@ -30,7 +30,7 @@ test('a model that was chosen during the download of another stays', async () =>
     () => undefined,
     () => undefined,
   );
-  queue.prepare('photograph');
+  queue.prepare('photograph').catch(() => undefined);
   model = { name: 'own', open: async () => own };
   queue.again();
   const photograph = file('photo.png');

@@ -17,6 +17,8 @@ export interface Rule {
 export interface Calls {
   load: { takes: { file: Blob; gpu: boolean }; gives: ModelInfo };
   segment: { takes: { key: string; file: Blob; kind: Kind; flips: boolean }; gives: null };
+  /** What there is in one frame of a moving picture, without flips. */
+  frame: { takes: { picture: ImageBitmap; rule: Rule }; gives: Found };
   find: { takes: { key: string; rule: Rule }; gives: Found };
   /** Grey values of all slices of a volume, 0 to 255. */
   grey: { takes: { key: string; file: Blob }; gives: Uint8Array };

@@ -21,6 +21,12 @@ export async function readPhotograph(file: Blob): Promise<Pixels<Uint8Array>> {
     bitmap.close();
     throw new Error(`Expected at most ${MAX_PIXELS} pixels. Received: ${width} x ${height}.`);
   }
+  return takePixels(bitmap);
+}
+
+/** The pixels of a decoded picture, RGB, which is closed. */
+export function takePixels(bitmap: ImageBitmap): Pixels<Uint8Array> {
+  const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext('2d', { willReadFrequently: true })!;
   context.drawImage(bitmap, 0, 0);

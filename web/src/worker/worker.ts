@@ -1,7 +1,7 @@
 /** The worker: all that takes long, so that the page never waits. */
 import { CANCELLED, type Calls, type ModelInfo, type Reply, type Request } from '../shared/messages';
 import { Network } from './network';
-import { readPhotograph } from './photograph';
+import { readPhotograph, takePixels } from './photograph';
 import { checkTakesCt, segmentPhotograph, segmentVolume } from './segment';
 import type { Segmented } from './segmented';
 import { Volume, toGrey } from './volume';
@@ -9,8 +9,8 @@ import { Volume, toGrey } from './volume';
 type Progress = (share: number) => void;
 
 let network: Network | null = null;
-/** One after the other: the last that is asked for stays. */
-let loading: Promise<unknown> = Promise.resolve();
+/** What the network is needed for: one after the other, so that the last model stays. */
+let work: Promise<unknown> = Promise.resolve();
 let cancelled = false;
 let opened: { key: string; volume: Volume } | null = null;
 const segmented = new Map<string, Segmented>();
@@ -20,24 +20,27 @@ const CALLS: {
     takes: Calls[Name]['takes'], progress: Progress,
   ) => Promise<Calls[Name]['gives']> | Calls[Name]['gives'];
 } = {
-  load: ({ file, gpu }) => {
-    const next = loading.then(() => replaceNetwork(file, gpu));
-    loading = next.catch(() => undefined);
-    return next;
-  },
-  segment: async ({ key, file, kind, flips }, progress) => {
-    cancelled = false;
-    const model = needed(network, 'model');
-    if (kind === 'photograph') {
-      const image = await readPhotograph(file);
-      segmented.set(key, await segmentPhotograph(model, image, flips));
-    } else {
-      checkTakesCt(model);
-      const volume = await openVolume(key, file);
-      segmented.set(key, await segmentVolume(model, volume, flips, progress, pause));
-    }
-    return null;
-  },
+  load: ({ file, gpu }) => inTurn(() => replaceNetwork(file, gpu)),
+  segment: ({ key, file, kind, flips }, progress) =>
+    inTurn(async () => {
+      cancelled = false;
+      const model = needed(network, 'model');
+      if (kind === 'photograph') {
+        const image = await readPhotograph(file);
+        segmented.set(key, await segmentPhotograph(model, image, flips));
+      } else {
+        checkTakesCt(model);
+        const volume = await openVolume(key, file);
+        segmented.set(key, await segmentVolume(model, volume, flips, progress, pause));
+      }
+      return null;
+    }),
+  frame: ({ picture, rule }) =>
+    inTurn(async () => {
+      const model = needed(network, 'model');
+      const found = await segmentPhotograph(model, takePixels(picture), false);
+      return found.find(rule);
+    }),
   find: ({ key, rule }) => needed(segmented.get(key), 'result').find(rule),
   grey: async ({ key, file }) => {
     const [low, high] = needed(network, 'model').metadata.inputRange;
@@ -54,6 +57,12 @@ const CALLS: {
     return null;
   },
 };
+
+function inTurn<T>(next: () => Promise<T>): Promise<T> {
+  const done = work.then(next);
+  work = done.catch(() => undefined);
+  return done;
+}
 
 async function replaceNetwork(file: Blob, gpu: boolean): Promise<ModelInfo> {
   const loaded = await Network.load(file, gpu);
