@@ -33,7 +33,10 @@ export default defineConfig({
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', 'module', 'browser', 'production'] },
   worker: {
     format: 'es',
-    rolldownOptions: { output: { assetFileNames: ({ names }) => place(names) } },
+    rolldownOptions: {
+      output: { assetFileNames: ({ names }) => place(names) },
+      external: ['module'], // dcm2niix asks Node.js alone for it.
+    },
   },
   build: {
     outDir: '../keras_pamunet/page_assets',

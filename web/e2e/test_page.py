@@ -18,10 +18,12 @@ from PIL import Image
 
 from keras_pamunet import choices
 from keras_pamunet.data import Phantom
+from keras_pamunet.inference.dicom_inputs import convert
 from keras_pamunet.inference.images import predict_images
 from keras_pamunet.inference.onnx_model import OnnxModel
 from keras_pamunet.inference.predictor import segment
 from keras_pamunet.inference.volumes import predict_volume, predict_volumes
+from tests.data.test_dicom import write_series
 from tests.helpers import write_onnx
 from web.e2e.conftest import PATIENCE, opened, served
 
@@ -159,6 +161,40 @@ def test_volume(page, site, tmp_path):
     print(f"volume: {np.count_nonzero(ours != other)} of {ours.size} voxels differ")
     table = saved(page, "#save-table")[0].decode()
     assert_alike(table, (tmp_path / "found/results.csv").read_text())
+
+
+def test_dicom(page, site, tmp_path):
+    """Of two series each is a volume, where `predict` finds the same."""
+    scan = nibabel.as_closest_canonical(nibabel.load(ct(tmp_path / "ct.nii.gz")))
+    # Slices from the feet up, rows from the front, columns from the right.
+    hu = np.asarray(scan.dataobj).astype("int16").transpose(2, 1, 0)[:, ::-1, ::-1]
+    write_series(tmp_path / "study/3", hu, 3, "1.2.3")
+    write_series(tmp_path / "study/4", hu, 4, "1.2.4")
+    (tmp_path / "study/4/4-005.dcm").unlink()
+    choose(page, *sorted(tmp_path.glob("study/*/*.dcm")))
+    wait_for(page, 1)
+    wait_for(page, 1, "#list li[data-state=failed]")
+    text = page.inner_text("#list li[data-state=failed]")
+    assert "portal_4_4" in text and "Slices are missing" in text
+    mask, file = saved(page, "#save-one")
+    assert file == "portal_3_3_mask.nii.gz"
+    (tmp_path / file).write_bytes(mask)
+    volumes, _, _ = convert([tmp_path / "study/3"], tmp_path / "converted")
+    predicted = predict_volumes(
+        model(site, choices.VOLUMES),
+        volumes,
+        tmp_path / "found",
+        preview=False,
+        largest=True,
+        progress=False,
+    )
+    ours, theirs = (
+        nibabel.as_closest_canonical(nibabel.load(path))
+        for path in (predicted.written[0], tmp_path / file)
+    )
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
+    ours, theirs = np.asarray(ours.dataobj), np.asarray(theirs.dataobj)
+    assert ours.any() and np.mean(ours != theirs) <= SHARE
 
 
 def test_graphics_card(gpu_browser, address, site, tmp_path):

@@ -18,6 +18,29 @@ export function onFiles(take: (files: File[]) => void): void {
   document.addEventListener('drop', (event) => {
     event.preventDefault();
     mark(false);
-    take([...(event.dataTransfer?.files ?? [])]);
+    if (event.dataTransfer) void filesOf(event.dataTransfer).then(take);
   });
+}
+
+/** All files that were dropped, of folders those in them. */
+async function filesOf({ items }: DataTransfer): Promise<File[]> {
+  // Asked for at once: afterwards the browser forgets them.
+  const entries = [...items].map((item) => item.webkitGetAsEntry());
+  return (await Promise.all(entries.map((entry) => (entry ? below(entry) : [])))).flat();
+}
+
+async function below(entry: FileSystemEntry): Promise<File[]> {
+  if (entry instanceof FileSystemFileEntry) {
+    return [await new Promise<File>((resolve, reject) => entry.file(resolve, reject))];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const found: File[] = [];
+  for (;;) {
+    // The browser gives a hundred at a time, and none at the end.
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (some.length === 0) return found;
+    for (const entry of some) found.push(...(await below(entry)));
+  }
 }

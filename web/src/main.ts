@@ -1,5 +1,6 @@
 /** The page: joins its parts. */
 import { the } from './dom';
+import { isDicom, seriesOf, toVolumes } from './dicom';
 import { onFiles } from './drop';
 import { Exports } from './exports';
 import { FileList } from './file_list';
@@ -36,6 +37,7 @@ class Page {
   private queue: Queue;
   private stage: Stage;
   private exports: Exports;
+  private reading = '';
   private live = new Live(this.worker);
   private list = new FileList(the('list'), (item) => void this.show(item));
   private resting: ReturnType<typeof setTimeout> | undefined;
@@ -60,7 +62,7 @@ class Page {
   }
 
   private listen(): void {
-    onFiles((files) => this.take(files));
+    onFiles((files) => void this.take(files));
     model.addEventListener('change', () => this.choose(model.value));
     threshold.addEventListener('input', () => {
       this.settings.threshold = Number(threshold.value);
@@ -113,7 +115,7 @@ class Page {
     });
   }
 
-  private take(files: File[]): void {
+  private async take(files: File[]): Promise<void> {
     const own = files.findLast(({ name }) => isModel(name));
     if (own) {
       this.models.addOwn(own);
@@ -122,9 +124,26 @@ class Page {
     }
     const images = files.filter(({ name }) => !isModel(name) && !isVideo(name));
     if (images.length > 0) this.live.stop();
-    this.queue.add(images);
+    const areDicom = await Promise.all(images.map(isDicom));
+    this.queue.add(images.filter((_, index) => !areDicom[index]));
+    const dicom = images.filter((_, index) => areDicom[index]);
+    if (dicom.length > 0) void this.takeDicom(dicom);
     const video = files.findLast(({ name }) => isVideo(name));
     if (video) void this.watch(video.name, async () => video);
+  }
+
+  private async takeDicom(files: File[]): Promise<void> {
+    this.reading = `Reading DICOM, ${files.length} file${files.length === 1 ? '' : 's'}`;
+    this.update();
+    for (const [name, own] of await seriesOf(files)) {
+      try {
+        this.queue.add(await toVolumes(name, own));
+      } catch (error) {
+        this.queue.addFailed(name, error instanceof Error ? error.message : String(error));
+      }
+    }
+    this.reading = '';
+    this.update();
   }
 
   /** Shows what is found in a moving picture, in place of all other work. */
@@ -206,12 +225,12 @@ class Page {
     this.list.update(items, this.stage.item);
     cancel.textContent = !isRunning && stopped ? 'Go on' : 'Cancel';
     cancel.disabled = !isRunning && !stopped;
-    the('list-head').hidden = items.length === 0;
+    the('list-head').hidden = items.length === 0 && !this.reading;
     the('downloads').hidden = done.length === 0;
     camera.textContent = this.live.isRunning ? 'Stop' : 'Use the camera';
     saveOne.disabled = this.stage.item?.state !== 'done';
     threshold.disabled = done.length > 0 && !done.some((item) => item.hasThreshold);
-    the('status').textContent = progressOf(items);
+    the('status').textContent = this.reading || progressOf(items);
   }
 }
 

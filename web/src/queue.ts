@@ -47,16 +47,22 @@ export class Queue {
     private finished: (item: Item) => void,
   ) {}
 
-  add(files: Iterable<File>): void {
+  add(files: Iterable<File>, said: Partial<Item> = {}): void {
     for (const file of files) {
       this.items.push({
         key: String(this.count++),
         file,
         kind: kindOf(file.name),
         ...untouched(),
+        ...said,
       });
     }
     void this.run();
+  }
+
+  /** Adds what cannot be worked on, to be told so. */
+  addFailed(name: string, error: string): void {
+    this.add([new File([], name)], { state: 'failed', error });
   }
 
   /** Loads the model for a kind of file, before there is one, too. */

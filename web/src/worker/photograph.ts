@@ -3,8 +3,8 @@ import type { Pixels } from './resize';
 
 const MAX_PIXELS = 89_478_485;
 const MAX_BYTES = 2 ** 29;
-/** Bytes that tell the format: DICOM begins with 128 of any kind. */
-const HEAD = 132;
+/** Bytes that tell the format. */
+const HEAD = 32;
 
 /** Decodes a JPEG, PNG, BMP or WebP file: RGB, upright as the file's orientation says. */
 export async function readPhotograph(file: Blob): Promise<Pixels<Uint8Array>> {
@@ -67,11 +67,6 @@ function checkFormat(start: Uint8Array): void {
   const text = String.fromCharCode(...start);
   if (text.startsWith('II') || text.startsWith('MM')) {
     throw new Error('Browsers cannot read TIFF. Save the photograph as PNG.');
-  }
-  if (text.slice(128) === 'DICM') {
-    throw new Error(
-      'This is DICOM: dcm2niix makes a volume (.nii.gz) of it, and keras-pamunet predict takes it as it is.',
-    );
   }
   const isPng = text.startsWith('\x89PNG\r\n\x1a\n');
   const isWebP = text.startsWith('RIFF') && text.slice(8, 12) === 'WEBP';
