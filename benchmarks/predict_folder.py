@@ -20,6 +20,7 @@ from keras_pamunet.sides import machine
 
 ROOT = Path(__file__).parents[1]
 PRESET = "pamunet_kvasir_seg_256"
+BACKENDS = {"TensorFlow": "tensorflow", "JAX": "jax", "ONNX Runtime": "tensorflow"}
 RUN = "from keras_pamunet.cli import app; app()"
 RUN_BASE = "from keras_pamunet_cli import app; app()"
 
@@ -54,6 +55,7 @@ def main():
     parser.add_argument("photos", type=Path, help="folder of photographs")
     parser.add_argument("--base", help="revision to compare with")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sides", nargs="+", choices=[*BACKENDS], default=[*BACKENDS])
     arguments = parser.parse_args()
     photos = str(arguments.photos.resolve())
     rows = []
@@ -66,11 +68,8 @@ def main():
             export(RUN_BASE, base, work / "base.onnx")
         export(RUN, ROOT, work / "now.onnx")
         try:
-            for name, backend in (
-                ("TensorFlow", "tensorflow"),
-                ("JAX", "jax"),
-                ("ONNX Runtime", "tensorflow"),
-            ):
+            for name in arguments.sides:
+                backend = BACKENDS[name]
                 is_onnx = name == "ONNX Runtime"
                 new, old = (
                     ["--model", str(work / f"{side}.onnx") if is_onnx else PRESET]
