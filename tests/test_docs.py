@@ -76,7 +76,8 @@ NOT_RUN = {
     "keras-pamunet tune --chief": "waits for others; tests/test_chief_oracle.py",
     "python -m keras_pamunet.beam": "tests/test_beam.py",
     "keras-pamunet export pamunet_kvasir_seg -o 128.onnx": "measures",
-    "keras-pamunet benchmark 256.onnx": "measures",
+    "keras-pamunet benchmark 128.onnx": "measures",
+    "taskset -c 0 keras-pamunet predict": "measures",
     "keras-pamunet info MODEL": "MODEL stands for others",
     "keras-pamunet page": "needs Node.js and a browser; web/e2e",
 }
