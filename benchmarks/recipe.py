@@ -10,7 +10,7 @@ image is validated on once. The 100 test images are not used. It prints the mean
 the 900 images, as `train` scores them, the difference in Dice to the first change with
 its bootstrap interval, the Dice with the gates closed, and what each gate adds: a share
 of the skip's norm, and how much of that is the same at all places. Runs go on after a
-break, and those that are there are kept.
+break. What each gave is kept in `--kept`: of what is there, nothing is run again.
 """
 
 import argparse
@@ -68,12 +68,18 @@ def fold_files(data: str, folder: Path) -> list[Path]:
 
 
 def run(
-    data: str, split: Path, fold: int, change: str, initial: str, epochs: int
+    data: str,
+    split: Path,
+    fold: int,
+    change: str,
+    initial: str,
+    epochs: int,
+    kept: Path,
 ) -> dict[str, Any]:
     """Trains one change on one fold, and scores it on the fold's validation images."""
     name = Path(initial).name.partition(".")[0]
     folder = split.parent / f"{change}-{name}-{epochs}-{fold}"
-    saved = folder / "fold.json"
+    saved = kept / f"{folder.name}.json"
     if saved.exists():
         return json.loads(saved.read_text("utf-8"))
     arguments = {"key_stride": 2, **NETWORK.get(change, {})}
@@ -91,13 +97,16 @@ def run(
         progress=False,
         **arguments,
     )
-    found: dict[str, Any] = {"images": scores.images}
+    columns = ("name", *MEANS)
+    images = [{column: row[column] for column in columns} for row in scores.images]
+    found: dict[str, Any] = {"images": images}
     model = load_model(folder)
     if model.attention is not None:
         pairs = Resized(open_splits(data, split)["validation"], (SIZE, SIZE))
         found["closed"] = evaluate(close_gates(model), pairs).dice
         images = np.stack([image for image, _ in pairs])
         found["gates"] = gate_effects(model, images[:100])
+    kept.mkdir(parents=True, exist_ok=True)
     saved.write_text(json.dumps(found), "utf-8")
     return found
 
@@ -108,6 +117,7 @@ def screen(
     changes: list[str],
     epochs: int,
     runs: Path,
+    kept: Path | None,
 ) -> None:
     columns = ("change", *MEANS, "difference", "gates closed", "added, the same")
     table = Table(*columns)
@@ -117,7 +127,7 @@ def screen(
     for fold, split in enumerate(splits):  # All changes on a fold, then the next.
         for change in changes:
             found[change].append(
-                run(data, split, fold, change, encoder_weights, epochs)
+                run(data, split, fold, change, encoder_weights, epochs, kept or runs)
             )
     first = None
     for change, folds in found.items():
@@ -154,4 +164,5 @@ if __name__ == "__main__":
     parser.add_argument("--changes", nargs="+", choices=names, default=names)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--runs", type=Path, default="runs/recipe")
+    parser.add_argument("--kept", type=Path, help="folder of results; default: --runs")
     screen(**vars(parser.parse_args()))

@@ -164,18 +164,21 @@ def test_volume(page, site, tmp_path):
 
 
 def test_dicom(page, site, tmp_path):
-    """Of two series each is a volume, where `predict` finds the same."""
+    """Each series is a volume, where `predict` finds the same, or said to be none."""
     scan = nibabel.as_closest_canonical(nibabel.load(ct(tmp_path / "ct.nii.gz")))
     # Slices from the feet up, rows from the front, columns from the right.
     hu = np.asarray(scan.dataobj).astype("int16").transpose(2, 1, 0)[:, ::-1, ::-1]
     write_series(tmp_path / "study/3", hu, 3, "1.2.3")
     write_series(tmp_path / "study/4", hu, 4, "1.2.4")
     (tmp_path / "study/4/4-005.dcm").unlink()
+    write_series(tmp_path / "study/5", hu[:3], 5, "1.2.5", tilt=0.7)
+    write_series(tmp_path / "study/6", hu[:3], 6, "1.2.6", modality="MR")
     choose(page, *sorted(tmp_path.glob("study/*/*.dcm")))
     wait_for(page, 1)
-    wait_for(page, 1, "#list li[data-state=failed]")
-    text = page.inner_text("#list li[data-state=failed]")
-    assert "portal_4_4" in text and "Slices are missing" in text
+    wait_for(page, 3, "#list li[data-state=failed]")
+    texts = page.locator("#list li[data-state=failed]").all_inner_texts()
+    for text, words in zip(texts, ("are missing", "gantry was tilted", "this is MR")):
+        assert text.startswith("portal_") and words in text
     mask, file = saved(page, "#save-one")
     assert file == "portal_3_3_mask.nii.gz"
     (tmp_path / file).write_bytes(mask)

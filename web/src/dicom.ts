@@ -1,39 +1,54 @@
 /** DICOM: from the files of a study to volumes, by dcm2niix. */
 import { Dcm2niix } from '@niivue/dcm2niix';
 import { parseDicom } from 'dicom-parser';
+import { type Place, faultOf } from './slice_places';
 
 /** Where a file says that it is DICOM, behind 128 bytes of any kind. */
 const MARK = { at: 128, text: 'DICM' };
 /** Bytes in which a file says what series it is of. */
-const HEAD = 2 ** 16;
+const HEAD = 2 ** 18;
 /** How dcm2niix calls what it computes anew: slices in equal steps, or without tilt. */
 const RESAMPLED = /_(Eq|Tilt)(_\d+)?\.nii$/;
-const UNFIT =
-  'Slices are missing or not evenly spaced, the gantry was tilted, or these are no images.';
 
 export async function isDicom(file: File): Promise<boolean> {
   const { at, text } = MARK;
   return (await file.slice(at, at + text.length).text()) === text;
 }
 
-/** The files of each series, by its description and number; nothing names the patient. */
-export async function seriesOf(files: File[]): Promise<Map<string, File[]>> {
-  const names = new Map<string, string>();
-  const found = new Map<string, File[]>();
+export interface Series {
+  /** Description and number; nothing names the patient. */
+  name: string;
+  modality: string;
+  files: File[];
+  /** Where the slices lie, of files that say so. */
+  places: Place[];
+}
+
+/** The series that some files are of. */
+export async function seriesOf(files: File[]): Promise<Series[]> {
+  const found = new Map<string, Series>();
   for (const file of files) {
-    const { uid, name } = await readHead(file);
-    if (!names.has(uid)) names.set(uid, unlike(name, [...names.values()]));
-    const key = names.get(uid)!;
-    found.set(key, [...(found.get(key) ?? []), file]);
+    const { uid, name, modality, place } = await readHead(file);
+    let series = found.get(uid);
+    if (!series) {
+      const names = [...found.values()].map((other) => other.name);
+      series = { name: unlike(name, names), modality, files: [], places: [] };
+      found.set(uid, series);
+    }
+    series.files.push(file);
+    if (place) series.places.push(place);
   }
-  return found;
+  return [...found.values()];
 }
 
 /** The volumes of one series; most have one. */
-export async function toVolumes(name: string, files: File[]): Promise<File[]> {
+export async function toVolumes({ name, modality, files, places }: Series): Promise<File[]> {
+  if (modality !== 'CT') throw new Error(`Expected CT. The modality of this is ${modality}.`);
+  const fault = places.length > 0 && faultOf(places);
+  if (fault) throw new Error(fault);
   const made = await convert(files);
   if (made.length === 0 || made.some((file) => RESAMPLED.test(file.name))) {
-    throw new Error(UNFIT);
+    throw new Error('dcm2niix makes no volume of it.');
   }
   return made.map((file, index) => {
     const number = index === 0 ? '' : `_${index + 1}`;
@@ -55,15 +70,24 @@ async function convert(files: File[]): Promise<File[]> {
   }
 }
 
-async function readHead(file: File): Promise<{ uid: string; name: string }> {
+async function readHead(file: File) {
   try {
     const start = new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
-    const said = parseDicom(start, { untilTag: 'x00200011' });
-    const parts = [said.string('x0008103e') ?? 'series', said.string('x00200011') ?? ''];
-    const name = parts.join('_').replace(/[^\p{L}\p{N}.-]+/gu, '_').replace(/_$/, '');
-    return { uid: said.string('x0020000e') ?? '', name };
+    const said = parseDicom(start, { untilTag: 'x00200037' });
+    const text = (tag: string) => said.string(tag) ?? '';
+    const numbers = (tag: string) => text(tag).split('\\').map(Number);
+    const parts = [text('x0008103e') || 'series', text('x00200011')].filter(Boolean);
+    return {
+      uid: text('x0020000e'),
+      name: parts.join('_').replace(/[^\p{L}\p{N}.-]+/gu, '_'),
+      modality: text('x00080060') || 'not known',
+      place: text('x00200037') && {
+        position: numbers('x00200032'),
+        orientation: numbers('x00200037'),
+      },
+    };
   } catch {
-    return { uid: file.name, name: file.name };
+    return { uid: file.name, name: file.name, modality: 'not known', place: '' as const };
   }
 }
 

@@ -135,11 +135,11 @@ class Page {
   private async takeDicom(files: File[]): Promise<void> {
     this.reading = `Reading DICOM, ${files.length} file${files.length === 1 ? '' : 's'}`;
     this.update();
-    for (const [name, own] of await seriesOf(files)) {
+    for (const series of await seriesOf(files)) {
       try {
-        this.queue.add(await toVolumes(name, own));
+        this.queue.add(await toVolumes(series));
       } catch (error) {
-        this.queue.addFailed(name, error instanceof Error ? error.message : String(error));
+        this.queue.addFailed(series.name, error instanceof Error ? error.message : String(error));
       }
     }
     this.reading = '';
