@@ -59,7 +59,7 @@ export class Stage {
     this.open(frame, found);
     if (rate === this.rate) return;
     this.rate = rate;
-    const often = rate === null ? '' : ` ${rate.toFixed(0)} frames a second.`;
+    const often = rate === null ? '' : ` · ${rate.toFixed(0)} frames a second`;
     this.tell(`${name}: ${describe(found)}${often}`);
   }
 
