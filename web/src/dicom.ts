@@ -10,9 +10,11 @@ const HEAD = 2 ** 18;
 /** How dcm2niix calls what it computes anew: slices in equal steps, or without tilt. */
 const RESAMPLED = /_(Eq|Tilt)(_\d+)?\.nii$/;
 
+/** Whether a file says so; one that cannot be read does not. */
 export async function isDicom(file: File): Promise<boolean> {
   const { at, text } = MARK;
-  return (await file.slice(at, at + text.length).text()) === text;
+  const found = await file.slice(at, at + text.length).text().catch(() => '');
+  return found === text;
 }
 
 export interface Series {

@@ -37,6 +37,8 @@ class Page {
   private queue: Queue;
   private stage: Stage;
   private exports: Exports;
+  /** What was dropped first is taken first. */
+  private taking = Promise.resolve();
   private reading = '';
   private live = new Live(this.worker);
   private list = new FileList(the('list'), (item) => void this.show(item));
@@ -62,7 +64,9 @@ class Page {
   }
 
   private listen(): void {
-    onFiles((files) => void this.take(files));
+    onFiles((files) => {
+      this.taking = this.taking.then(() => this.take(files));
+    });
     model.addEventListener('change', () => this.choose(model.value));
     threshold.addEventListener('input', () => {
       this.settings.threshold = Number(threshold.value);
