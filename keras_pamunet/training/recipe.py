@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -141,17 +142,25 @@ class Recipe:
         kind = "categorical" if model.activation == "softmax" else "binary"
         return f"{kind}_crossentropy"
 
-    def augment_for(self, model: Segmenter) -> Augment:
-        """The augmentation, in the range and along the axes of a network's images."""
+    def suited_to(
+        self, input_range: tuple[float, float], mirror_axes: Sequence[int]
+    ) -> "Recipe":
+        """The recipe, with the augmentation that a network's images allow.
+
+        Args:
+            input_range: of the network.
+            mirror_axes: of the network. Without any, images are neither turned nor
+                rotated by more than 15 degrees: the way that a patient lies is known.
+        """
         augment = dataclasses.replace(
             self.augment,
-            value_range=model.input_range,
-            mirror_axes=model.mirror_axes,
+            value_range=input_range,
+            mirror_axes=tuple(mirror_axes),
         )
-        if model.mirror_axes:
-            return augment
-        rotation = min(augment.rotation, SLANT)
-        return dataclasses.replace(augment, turn=False, rotation=rotation)
+        if not mirror_axes:
+            rotation = min(augment.rotation, SLANT)
+            augment = dataclasses.replace(augment, turn=False, rotation=rotation)
+        return dataclasses.replace(self, augment=augment)
 
 
 RECIPES = {

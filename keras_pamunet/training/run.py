@@ -24,6 +24,7 @@ from keras_pamunet.evaluation import evaluate, is_summary
 from keras_pamunet.files import locked, read_json_object, sha256_of, write_json
 from keras_pamunet.history import read_history
 from keras_pamunet.models import Segmenter, check_arguments, find_network, load_model
+from keras_pamunet.models.task import Task
 from keras_pamunet.progress import track
 from keras_pamunet.run_folder import (
     check_backend,
@@ -262,6 +263,10 @@ class Run:
                 f"{len(subsets['train'])} pairs, {devices.count} devices"
             )
         arguments = _for_kind(subsets["train"], arguments, base, window)
+        recipe = recipe.suited_to(
+            _argument("input_range", arguments, base),
+            _argument("mirror_axes", arguments, base),
+        )
         scored = subset or ("test" if "test" in subsets else "validation")
         if scored not in subsets:
             raise ValueError(
@@ -435,7 +440,7 @@ class Run:
         train = pipeline(
             self._resized["train"],
             size,
-            recipe.augment_for(model),
+            recipe.augment,
             shuffle=True,
             repeat=True,
             seed=self.seed,
@@ -571,6 +576,12 @@ def _with_classes(arguments, base):
     if base is not None:
         default = {"num_classes": base.num_classes, "masks": base.masks}
     return {**default, **arguments}
+
+
+def _argument(name, arguments, base):
+    """What a network will have: as given, of its start, or the default."""
+    default = inspect.signature(Task).parameters[name].default
+    return arguments.get(name, getattr(base, name, default))
 
 
 def _sha256_of_start(base, encoder_weights):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pamunet.models import ResUNet, Segmenter
+from keras_pamunet.models import Segmenter
 from keras_pamunet.models.task import Task
 from keras_pamunet.training import RECIPES, find_recipe
 from tests.helpers import EAGER, PAPER
@@ -11,10 +11,9 @@ from tests.helpers import EAGER, PAPER
 @pytest.mark.parametrize("recipe", RECIPES.values())
 def test_augmentation_follows_the_network(recipe):
     """Without mirror axes it knows how a patient lies: nothing is turned."""
-    arguments = {"filters": 4, "input_range": (-200, 250)}
-    free = recipe.augment_for(ResUNet((32, 32, 1), **arguments))
+    free = recipe.suited_to((0, 255), (1, 2)).augment
     assert free.turn and free.rotation == 180
-    fixed = recipe.augment_for(ResUNet((32, 32, 1), mirror_axes=(), **arguments))
+    fixed = recipe.suited_to((-200, 250), ()).augment
     assert not fixed.turn and fixed.rotation == 15
     assert fixed.mirror_axes == () and fixed.value_range == (-200, 250)
 

@@ -223,6 +223,9 @@ def test_window(tmp_path):
     training.train(tmp_path / "ct", tmp_path / "run", **arguments)
     model = load_model(tmp_path / "run")
     assert model.input_range == (-1350, 150) and model.mirror_axes == ()
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    augment = config["settings"]["recipe"]["augment"]
+    assert augment["rotation"] == 15 and augment["value_range"] == [-1350, 150]
     assert model.class_names == ("liver",)
     # A model of photographs becomes one of CT.
     photographs = ResUNet((32, 32, 1), filters=4)
