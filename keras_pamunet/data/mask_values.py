@@ -132,10 +132,13 @@ def _unfit(expected, values):
     found = np.unique(values)
     hint = ""
     if expected.startswith("two") and np.isin(found, np.arange(256)).all():
+        top = int(found[-1])
         hint = (
             ". If they are labels of several classes, give num_classes "
-            f"(--num-classes {max(int(found[-1]) + 1, 2)})"
+            f"(--num-classes {max(top + 1, 2)})"
         )
+        if len(found) == 2 and top > 1:
+            hint += f"; if {top} is the object, write 255 in its place"
     return ValueError(
         f"Expected a mask of {expected}. Received: {len(found)} values "
         f"({some(found.tolist())}){hint}"

@@ -438,6 +438,12 @@ def test_labels_are_no_object(tmp_path, values):
         read_mask(tmp_path / "a.png")
 
 
+def test_object_of_another_value(tmp_path, mask):
+    Image.fromarray(127 * mask).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="if 127 is the object, write 255"):
+        read_mask(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize(("suffix", "value"), [("jpg", 1), ("webp", 40)])
 def test_lossy_formats_keep_no_small_numbers(tmp_path, mask, suffix, value):
     Image.fromarray(value * mask).save(tmp_path / f"a.{suffix}", quality=90)
