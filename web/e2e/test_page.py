@@ -319,6 +319,12 @@ def caption(page, pattern):
     return page.inner_text("#caption")
 
 
+def wait_for_button(page, text):
+    page.wait_for_function(
+        "(text) => document.querySelector('#camera').textContent === text", arg=text
+    )
+
+
 def test_video(page, site, tmp_path):
     """A frame is segmented as a photograph is, without flips."""
     path = tmp_path / "scope.webm"
@@ -330,9 +336,7 @@ def test_video(page, site, tmp_path):
     choose(page, path)
     said = caption(page, "frames a second")
     print(f"video of 240 pixels: {said}")
-    page.wait_for_function(
-        "() => document.querySelector('#camera').textContent === 'Use the camera'"
-    )
+    wait_for_button(page, "Use the camera")
     drawn = page.evaluate("() => document.querySelector('#mask').toDataURL()")
     drawn = Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2])))
     found = np.asarray(drawn)[..., 3] > 0
@@ -350,12 +354,10 @@ def test_camera(camera_browser, address):
     with opened(camera_browser, address) as page:
         for _ in range(2):
             page.click("#camera")
+            wait_for_button(page, "Stop")
             caption(page, "^Camera: .*frames a second")
-            assert page.inner_text("#camera") == "Stop"
             page.keyboard.press("Escape")
-            page.wait_for_function(
-                "() => document.querySelector('#camera').textContent !== 'Stop'"
-            )
+            wait_for_button(page, "Use the camera")
 
 
 @pytest.mark.parametrize(
