@@ -78,6 +78,7 @@ NOT_RUN = {
     "keras-pamunet export pamunet_kvasir_seg -o 128.onnx": "measures",
     "keras-pamunet benchmark 128.onnx": "measures",
     "taskset -c 0 keras-pamunet predict": "measures",
+    "keras-pamunet predict ct_17.nii.gz --model liver.onnx": "measures",
     "keras-pamunet info MODEL": "MODEL stands for others",
     "keras-pamunet page": "needs Node.js and a browser; web/e2e",
 }

@@ -344,10 +344,10 @@ def test_video(page, site, tmp_path):
     assert read
     photographs = model(site, choices.PHOTOGRAPHS)
     expected = segment(photographs, frame[..., ::-1], flips=False)
-    # Colours of its decoder are not bit for bit those of Chromium's.
-    sure = np.abs(expected.probabilities[..., 0] - 0.5) > 0.1
+    # The page shows a later frame, which VP8 has packed otherwise, by another decoder.
+    sure = np.abs(expected.probabilities[..., 0] - 0.5) > 0.25
     assert sure.mean() > 0.5 and 0.01 < expected.mask[sure].mean() < 0.99
-    assert np.mean(found[sure] != expected.mask[sure]) < SHARE
+    assert np.mean(found[sure] != expected.mask[sure]) < 0.01
 
 
 def test_camera(camera_browser, address):
