@@ -137,23 +137,23 @@ def ct(path):
     return path
 
 
+def predicted(site, volumes, folder):
+    """The mask that `predict` writes of one volume."""
+    options = {"preview": False, "largest": True, "progress": False}
+    done = predict_volumes(model(site, choices.VOLUMES), volumes, folder, **options)
+    return done.written[0]
+
+
 def test_volume(page, site, tmp_path):
     """Byte for byte the file that `predict` writes: header, affine and labels."""
     path = ct(tmp_path / "ct.nii.gz")
     choose(page, path)
     wait_for(page, 1)
     mask, file = saved(page, "#save-one")
-    predicted = predict_volumes(
-        model(site, choices.VOLUMES),
-        path,
-        tmp_path / "found",
-        preview=False,
-        largest=True,
-        progress=False,
-    )
-    expected = gzip.decompress(predicted.written[0].read_bytes())
+    ours = predicted(site, path, tmp_path / "found")
+    expected = gzip.decompress(ours.read_bytes())
     theirs = gzip.decompress(mask)
-    offset = int(nibabel.load(predicted.written[0]).dataobj.offset)
+    offset = int(nibabel.load(ours).dataobj.offset)
     assert file == "ct_mask.nii.gz"
     assert theirs[:offset] == expected[:offset] and len(theirs) == len(expected)
     ours, other = (np.frombuffer(x[offset:], "uint8") for x in (expected, theirs))
@@ -177,23 +177,17 @@ def test_dicom(page, site, tmp_path):
     wait_for(page, 1)
     wait_for(page, 3, "#list li[data-state=failed]")
     texts = page.locator("#list li[data-state=failed]").all_inner_texts()
-    for text, words in zip(texts, ("are missing", "gantry was tilted", "this is MR")):
+    reasons = "are missing", "gantry was tilted", "this is MR"
+    for text, words in zip(texts, reasons, strict=True):
         assert text.startswith("portal_") and words in text
     mask, file = saved(page, "#save-one")
     assert file == "portal_3_3_mask.nii.gz"
     (tmp_path / file).write_bytes(mask)
     volumes, _, _ = convert([tmp_path / "study/3"], tmp_path / "converted")
-    predicted = predict_volumes(
-        model(site, choices.VOLUMES),
-        volumes,
-        tmp_path / "found",
-        preview=False,
-        largest=True,
-        progress=False,
-    )
+    ours = predicted(site, volumes, tmp_path / "found")
     ours, theirs = (
         nibabel.as_closest_canonical(nibabel.load(path))
-        for path in (predicted.written[0], tmp_path / file)
+        for path in (ours, tmp_path / file)
     )
     np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
     ours, theirs = np.asarray(ours.dataobj), np.asarray(theirs.dataobj)
