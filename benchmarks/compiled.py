@@ -12,6 +12,7 @@ def compiled(
     function: Callable[..., Any], inputs: list[Any], gradient: bool, xla: bool = False
 ) -> Callable[[], None]:
     """Work that computes `function(*inputs)`, or its gradients, to the end."""
+    keep_freed_memory()
     tensors = [keras.ops.convert_to_tensor(x) for x in inputs]
     if keras.backend.backend() == "jax":
         import jax
@@ -22,8 +23,6 @@ def compiled(
         return lambda: jax.block_until_ready(function(*tensors))
 
     import tensorflow as tf
-
-    keep_freed_memory()
 
     @tf.function(jit_compile=xla)
     def slopes(*tensors):

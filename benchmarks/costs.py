@@ -25,6 +25,7 @@ def make(form, work):
     from keras_pamunet.inference.onnx_model import OnnxModel
     from keras_pamunet.models import find_network
 
+    keep_freed_memory()
     (row,) = (row for row in rows() if row["name"] == form)
     arguments = dict(row.get("arguments", {}))
     if arguments.get("attention") == "none":
@@ -34,7 +35,6 @@ def make(form, work):
     images = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), "uint8")
     if work == "train":
         masks = rng.integers(0, 2, (BATCH, SIZE, SIZE, 1), "uint8")
-        keep_freed_memory()
         return lambda: model.train_on_batch(images, masks)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")

@@ -27,6 +27,8 @@ def make(form, work, size, batch):
     from keras_pamunet.layers import inverted_residual, progressive_luong_attention
     from keras_pamunet.ops import attention_scores
 
+    keep_freed_memory()
+
     def plain(query, key, value, score_activation):
         scores = attention_scores(query, key, score_activation)
         context = keras.ops.matmul(scores, value)
@@ -49,7 +51,6 @@ def make(form, work, size, batch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
     masks = rng.integers(0, 2, (batch, size, size, 1), "uint8")
-    keep_freed_memory()
     if work == "train":
         return lambda: model.train_on_batch(images, masks)
     return lambda: model.predict_on_batch(images)

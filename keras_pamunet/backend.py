@@ -26,14 +26,26 @@ def set_random_seed(seed: int) -> None:
 def keep_freed_memory() -> None:
     """Has glibc keep freed memory for the next tensor.
 
-    TensorFlow's data sets from generators (so Keras feeds it) make glibc return each
-    freed block to the system at once. A step then spends half its time on getting
-    the same memory back, page by page. Call it after the first step.
+    By itself it returns freed blocks of more than 32 MiB to the system at once, and in
+    threads others, too. A step then spends a third of its time and more on getting the
+    same memory back, page by page. Call it before the back end starts its threads.
     """
     if sys.platform == "linux":
         glibc = ctypes.CDLL(None)
-        glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: as high as it goes
-        glibc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: likewise
+        glibc.mallopt(-8, 1)  # M_ARENA_MAX: threads share the heap, which may grow
+        glibc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for any block
+        glibc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Within it glibc keeps freed memory, see `keep_freed_memory`; then returns it."""
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from typing import Any
 import keras
 
 from keras_pamunet import history
-from keras_pamunet.backend import keep_freed_memory
 from keras_pamunet.files import replace_bytes, replace_text
 from keras_pamunet.run_folder import replace_model
 from keras_pamunet.saving import to_keras_file, to_weights_file
@@ -88,12 +87,6 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self.keep and self.history:
             replace_bytes(self.path, to_weights_file(self.model))
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        if batch == 0:
-            keep_freed_memory()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         row = {"epoch": epoch + 1, "step": _iterations(self.model), **logs}

@@ -13,7 +13,7 @@ import keras
 
 from keras_pamunet.analysis.before_after import write_before_after
 from keras_pamunet.analysis.learning_curve import write_learning_curve
-from keras_pamunet.backend import device_names, set_random_seed
+from keras_pamunet.backend import device_names, freed_memory_kept, set_random_seed
 from keras_pamunet.comparison import compare, write_comparison
 from keras_pamunet.data import WINDOWS, Resized, check, open_splits, pipeline
 from keras_pamunet.data.pairs import Pairs
@@ -48,6 +48,7 @@ STATISTICS_BATCHES = 100
 METRICS, BEFORE = "metrics.json", "metrics_before.json"
 
 
+@freed_memory_kept()
 def train(
     data: str | Path = "phantom",
     output: str | Path | None = None,
