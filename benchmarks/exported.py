@@ -20,8 +20,8 @@ def make(form, size, batch, key_stride):
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
     arguments = {
         "no attention": {"attention": None},
-        "first order": {"score_activation": "first_order", "key_stride": key_stride},
-    }.get(form, {"key_stride": key_stride})
+        "first order": {"key_stride": key_stride},
+    }.get(form, {"score_activation": "sigmoid", "key_stride": key_stride})
     model = PAMUNet((size, size, 3), **arguments)
     if form == "Keras":
         return lambda: model.predict(images, verbose=0)

@@ -45,9 +45,10 @@ def make(form, work, size, batch):
             patch.object(module, "jax_on_cpu", lambda: False).start()
     if form == "not folded":
         patch.object(inverted_residual, "_normalized", one_by_one).start()
-    attention = None if form == "no attention" else "luong"
-    scores = "first_order" if form == "first order" else None
-    model = PAMUNet((size, size, 3), attention=attention, score_activation=scores)
+    arguments = {"no attention": {"attention": None}, "first order": {}}.get(
+        form, {"score_activation": "sigmoid"}
+    )
+    model = PAMUNet((size, size, 3), **arguments)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, size, size, 3), "uint8")
     masks = rng.integers(0, 2, (batch, size, size, 1), "uint8")

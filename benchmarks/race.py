@@ -133,11 +133,8 @@ def export_ours(size):
     stride = KEY_STRIDES[size]
     forms = {
         "PAM-UNet, no attention": {"attention": None},
-        "PAM-UNet, first order": {
-            "score_activation": "first_order",
-            "key_stride": stride,
-        },
-        "PAM-UNet, exact": {"key_stride": stride},
+        "PAM-UNet, first order": {"key_stride": stride},
+        "PAM-UNet, exact": {"score_activation": "sigmoid", "key_stride": stride},
     }
     gflop = {PRODUCT: write_product(onnx_file(PRODUCT, size))}
     for form, arguments in forms.items():

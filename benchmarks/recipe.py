@@ -35,7 +35,7 @@ SPLIT, SIZE, FOLDS = "effisegnet", 128, 3
 
 # Arguments of the model.
 NETWORK: dict[str, dict[str, Any]] = {
-    "sigmoid": {},
+    "sigmoid": {"score_activation": "sigmoid"},
     "first_order": {"score_activation": "first_order"},
     "softmax": {"score_activation": "softmax"},
     "sigmoid_log_n": {"score_activation": "sigmoid_log_n"},

@@ -81,7 +81,7 @@ def test_publish(folder, tmp_path, monkeypatch):
     assert "encoder_weights" not in metadata["training"]["model"]
     assert len(list(runs.glob("tiny-0/published/pictures/*"))) == 1
     model = PAMUNet.from_preset(out / "tiny")
-    assert model.key_stride == 2
+    assert model.key_stride == 2 and model.score_activation == "sigmoid"
     card = (out / "tiny" / hub.CARD).read_text()
     assert (
         "external" not in metadata

@@ -45,6 +45,8 @@ def make(*args, **kwargs):
     """
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
+    if "attention" not in kwargs:
+        kwargs["score_activation"] = "sigmoid"  # The gates that are hardest to export.
     model = PAMUNet(*args, expansion=1, **kwargs)
     for variable in model.variables:
         if variable.name == "gamma" and variable.shape == ():

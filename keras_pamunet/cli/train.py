@@ -62,8 +62,9 @@ def train(
     score_activation: Annotated[
         choices.ScoreActivation | None,
         typer.Option(
-            help="Of luong, self and cross. first_order is the sigmoid's tangent, in "
-            "linear time. Default: sigmoid of luong, else softmax."
+            help="Of luong, self and cross. Default: of luong first_order, the "
+            "sigmoid's tangent, in linear time, and sigmoid with --recipe paper; else "
+            "softmax."
         ),
     ] = None,
     attention_regularization: Annotated[

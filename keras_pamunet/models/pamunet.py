@@ -33,10 +33,12 @@ from keras_pamunet.regularizers import AttentionVariance
 ATTENTIONS = tuple(None if x == "none" else x for x in get_args(Attention))
 # Default `score_activation` of the attentions that have query-key scores.
 DEFAULT_SCORES: dict[str | None, str] = {
-    "luong": "sigmoid",
+    "luong": "first_order",
     "self": "softmax",
     "cross": "softmax",
 }
+# What they are in configurations that leave it open, which older versions wrote.
+FORMER_SCORES = {**DEFAULT_SCORES, "luong": "sigmoid"}
 
 
 @keras.saving.register_keras_serializable(package="keras_pamunet")
@@ -57,11 +59,12 @@ class PAMUNet(Segmenter):
             convolutions Q, K, V, skip x, the decoder's features g of the same c
             channels and n pixels, and MACs of a gate behind the formula:
 
-            * `"luong"`: `x + gamma * f(Q(x) K(g)^T / sqrt(c)) V(g) / n`, f the
-              sigmoid; `2 n^2 c + 3 n c^2`. Progressive Luong Attention, Fig. 2b.
-            * `"cross"`: `x + gamma * softmax(Q(x) K(g)^T / sqrt(c)) V(g)`; the same
-              cost. Encoder-decoder attention, Vaswani et al., arXiv 1706.03762; here
-              as in eq. 3.
+            * `"luong"`: `x + gamma * f(Q(x) K(g)^T / sqrt(c)) V(g) / n`. Progressive
+              Luong Attention, Fig. 2b. By default f is the sigmoid's tangent at 0;
+              `2 n c^2 + 3 c^3`. The paper's is the sigmoid; `2 n^2 c + 3 n c^2`.
+            * `"cross"`: `x + gamma * softmax(Q(x) K(g)^T / sqrt(c)) V(g)`; the cost of
+              the sigmoid. Encoder-decoder attention, Vaswani et al., arXiv 1706.03762;
+              here as in eq. 3.
             * `"self"`: `x + gamma * softmax(Q(x) K(x)^T / sqrt(c)) V(x)`; the same
               cost. Non-local networks, Wang et al., arXiv 1711.07971.
             * `"additive"`: `x * sigmoid(psi(relu(W_x x + W_g g)))` with c / 2 hidden
@@ -72,13 +75,13 @@ class PAMUNet(Segmenter):
         attention_regularization: the lambda of eq. 8, weight of the attention
             scores' variance in the loss.
         score_activation: f of `"luong"`, `"self"` and `"cross"`, see
-            `keras_pamunet.ops.attention_scores`. Defaults to that in the formula.
-            `"first_order"`, the sigmoid's tangent at 0, costs `2 n c^2 + 3 c^3` a gate,
-            and is close to the sigmoid where the scores stay below about 1; see
+            `keras_pamunet.ops.attention_scores`. Defaults to softmax of `"self"` and
+            `"cross"`, and of `"luong"` to `"first_order"`, which is close to the
+            paper's `"sigmoid"` where the scores stay below about 1; see
             `keras_pamunet.layers.ProgressiveLuongAttention`.
         key_stride: of the same three, see
-            `keras_pamunet.layers.ProgressiveLuongAttention`. With 2, attention costs a
-            quarter, which is worth having from 256 pixels on.
+            `keras_pamunet.layers.ProgressiveLuongAttention`. With 2, attention other
+            than of first order costs a quarter.
         encoder_weights: `None`, `"imagenet"` (downloaded by Keras Applications) or
             the path of a `.weights.h5` file of
             `keras.applications.MobileNetV2(include_top=False)`. With other than 3
@@ -133,7 +136,7 @@ class PAMUNet(Segmenter):
             name, 1e-4, 1.0, sampling="log", default=0.01
         ),
         "score_activation": lambda hp, name: hp.Choice(
-            name, list(SCORE_ACTIVATIONS), ordered=False
+            name, list(SCORE_ACTIVATIONS), default="first_order", ordered=False
         ),
         "attention": lambda hp, name: hp.Choice(
             name, [x or "none" for x in ATTENTIONS], ordered=False
@@ -183,6 +186,7 @@ class PAMUNet(Segmenter):
                 f"{attention!r}, score_activation={score_activation!r}, "
                 f"key_stride={key_stride!r}"
             )
+        score_activation = score_activation or DEFAULT_SCORES.get(attention)
         expansion = to_integer("expansion", expansion, MAX_EXPANSION)
         key_stride = to_integer("key_stride", key_stride, MAX_SIDE)
         check_number("attention_regularization", attention_regularization)
@@ -212,9 +216,7 @@ class PAMUNet(Segmenter):
             }
             if has_scores:
                 return ProgressiveLuongAttention(
-                    score_activation or DEFAULT_SCORES[attention],
-                    key_stride=key_stride,
-                    **common,
+                    score_activation, key_stride=key_stride, **common
                 )(skip, skip if attention == "self" else x)
             if attention == "additive":
                 return AdditiveAttention(**common)(skip, x)
@@ -266,13 +268,35 @@ class PAMUNet(Segmenter):
             values = {**values, "score_activation": None, "key_stride": 1}
         return values
 
+    @classmethod
+    def with_scores(
+        cls, score_activation: str, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        if arguments.get("attention", "luong") != "luong":
+            return arguments
+        return {"score_activation": score_activation, **arguments}
+
+    def changed_config(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments.get("attention", self.attention) != self.attention:
+            # That of the other attention, unless it is given.
+            arguments = {"score_activation": None, **arguments}
+        return super().changed_config(arguments)
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict | None = None
+    ) -> "Segmenter":
+        if config.get("score_activation") is None:
+            former = FORMER_SCORES.get(config.get("attention", "luong"))
+            config = {**config, "score_activation": former}
+        return super().from_config(config, custom_objects)
+
     def architecture(self) -> dict[str, Any]:
         return {
             **super().architecture(),
             "expansion": self.expansion,
             "attention": self.attention,
-            "score_activation": self.score_activation
-            or DEFAULT_SCORES.get(self.attention),
+            "score_activation": self.score_activation,
             "key_stride": self.key_stride,
         }
 

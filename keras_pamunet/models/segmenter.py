@@ -116,6 +116,13 @@ class Segmenter(keras.Model):
         """Arguments that a search has drawn, as the constructor takes them."""
         return values
 
+    @classmethod
+    def with_scores(
+        cls, score_activation: str, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Arguments with this activation of Luong attention, where it is left open."""
+        return arguments
+
     # === Training and prediction ===
     def fit(
         self,
@@ -421,6 +428,19 @@ class Segmenter(keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
+    def changed_config(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The configuration with other arguments, and default names of other classes.
+
+        Args:
+            arguments: of the network, those that shall differ.
+        """
+        config = self.get_config()
+        changed = {**config, **arguments}
+        names = {"num_classes", "masks"} & arguments.keys()
+        if any(changed[name] != config[name] for name in names):
+            changed["class_names"] = arguments.get("class_names")
+        return changed
+
     @classmethod
     def from_config(
         cls, config: dict, custom_objects: dict | None = None
@@ -498,7 +518,9 @@ class Segmenter(keras.Model):
         if not arguments:
             return published
         if not load_weights:
-            return kind(**_changed(_without_files(config), arguments))
+            config = published.changed_config(arguments)
+            del config["frozen"]
+            return kind(**config)
         return published.clone(**arguments)
 
     @classmethod
@@ -525,7 +547,7 @@ class Segmenter(keras.Model):
         Warns:
             UserWarning: names the layers that start at random.
         """
-        config = _changed(self.get_config(), arguments)
+        config = self.changed_config(arguments)
         frozen = config.pop("frozen")
         model = type(self)(**config)
         model._freeze(frozen)
@@ -579,17 +601,6 @@ class Segmenter(keras.Model):
 def _without_files(config):
     """A configuration whose encoder's weights are not read from anywhere."""
     return {x: None if x == "encoder_weights" else y for x, y in config.items()}
-
-
-def _changed(config, arguments):
-    """A configuration with other arguments, and default names of other classes."""
-    changed = {**config, **arguments}
-    if any(
-        changed[name] != config.get(name)
-        for name in {"num_classes", "masks"} & arguments.keys()
-    ):
-        changed["class_names"] = arguments.get("class_names")
-    return changed
 
 
 def _parts(layer, prefix=""):

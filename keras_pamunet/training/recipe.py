@@ -44,6 +44,8 @@ class Recipe:
             that are not augmented in the end.
         flips: whether models are scored by the mean over their mirror images.
         run_eagerly: as `keras.Model.compile` takes it.
+        score_activation: of the Luong attention of a new network, unless that is given.
+            `None`: the network's default.
 
     Raises:
         ValueError: for a value out of its domain.
@@ -70,6 +72,7 @@ class Recipe:
     batch_statistics: bool = True
     flips: bool = True
     run_eagerly: bool = False
+    score_activation: str | None = None
 
     def __post_init__(self):
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
@@ -181,6 +184,7 @@ RECIPES = {
         ),
         batch_statistics=False,
         flips=False,
+        score_activation="sigmoid",
     ),
 }
 

@@ -92,7 +92,7 @@ def train(
             decay, cross-entropy and Dice, strong augmentation, moving average of the
             weights, in the end the batch statistics of images as they are; scored by
             the mean over four mirror images. `"paper"`: SGD, cross-entropy, flips and
-            rotations, as in section IV of the paper.
+            rotations, as in section IV of the paper, and its exact gates.
         size: height and width the images are resized to. Defaults to that of the
             `weights`, else to 128, and to 64 for the phantoms.
         epochs: defaults to the recipe's, 60 or 100.
@@ -245,6 +245,8 @@ class Run:
                 "Expected `size`, height and width of the images. Received: "
                 f"input_shape={arguments['input_shape']!r}"
             )
+        if base is None and recipe.score_activation is not None:
+            arguments = kind.with_scores(recipe.score_activation, arguments)
         shaped = {**arguments, "input_shape": (size, size, 3)}
         check_arguments(kind, shaped, base, inspect.signature(train).parameters)
         arguments = _with_classes(arguments, base)

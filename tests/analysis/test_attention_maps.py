@@ -20,7 +20,8 @@ from keras_pamunet.figures import attention_sheet
 
 
 def network(rng, attention, size=(40, 64), key_stride=1):
-    model = PAMUNet((*size, 3), 1, 1, attention, key_stride=key_stride)
+    settings = {"score_activation": "sigmoid"} if attention == "luong" else {}
+    model = PAMUNet((*size, 3), 1, 1, attention, key_stride=key_stride, **settings)
     for gate in model.layers:
         if gate.name.startswith("attention"):
             gate.set_weights([rng.normal(size=w.shape) for w in gate.weights])

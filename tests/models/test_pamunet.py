@@ -22,7 +22,7 @@ from tests.models.segmenter_contract import SegmenterContract
 JAX = keras.backend.backend() == "jax"
 ATTENTIONS = {  # attention: trainable parameters, multiply-adds at 128 x 128 x 3
     None: (3_795_425, 235_296_768),
-    "luong": (3_829_145 + 4, 834_951_168),
+    "luong": (3_829_145 + 4, 243_083_776),
     "self": (3_829_145 + 4, 834_951_168),
     "cross": (3_829_145 + 4, 834_951_168),
     "additive": (3_806_669, 237_839_360),
@@ -127,16 +127,43 @@ def test_attention_kinds(rng, tmp_path, attention):
     skip, source = gate.input
     up = model.get_layer("up_2").output
     assert source is (skip if attention == "self" else up)
-    if attention != "additive":
-        assert gate.score_activation == "softmax"
+    expected = None if attention == "additive" else "softmax"
+    assert model.score_activation == getattr(gate, "score_activation", None) == expected
     images = rng.integers(0, 256, (1, 33, 50, 3), "uint8")
     masks = np.asarray(run_once(model, images))
     assert masks.shape == (1, 33, 50, 1) and masks.std() > 1e-5
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.attention == attention and loaded.score_activation is None
+    assert loaded.get_config() == model.get_config()
     assert loaded.compiled and loaded.jit_compile == model.jit_compile
     np.testing.assert_allclose(run_once(loaded, images), masks, atol=1e-6)
+
+
+def test_default_scores():
+    """Each attention has its own; also a copy with another attention."""
+    model = PAMUNet((32, 32, 3), expansion=1)
+    assert model.score_activation == "first_order"
+    exact = model.clone(score_activation="sigmoid")
+    assert exact.clone(attention="luong").score_activation == "sigmoid"
+    assert exact.clone(attention="self").score_activation == "softmax"
+    assert exact.clone(attention=None).score_activation is None
+    given = exact.clone(attention="cross", score_activation="sigmoid")
+    assert given.score_activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, "sigmoid"),
+        ({"attention": "luong"}, "sigmoid"),
+        ({"score_activation": "softmax"}, "softmax"),
+        ({"attention": "self"}, None),
+        ({"attention": None}, None),
+    ],
+)
+def test_scores_of_a_recipe(arguments, expected):
+    found = PAMUNet.with_scores("sigmoid", arguments)
+    assert found.get("score_activation") == expected
 
 
 def test_default_compilation():
@@ -165,7 +192,7 @@ def test_attention_regularization(rng):
 def test_switch_to_first_order_scores(rng, tmp_path):
     """The weights are those of the sigmoid, which the tangent is close to."""
     images = rng.integers(0, 256, (2, 32, 32, 3), "uint8")
-    model = PAMUNet((32, 32, 3), expansion=1)
+    model = PAMUNet((32, 32, 3), expansion=1, score_activation="sigmoid")
     for gate in model.layers:
         if gate.name.startswith("attention"):
             gate.gamma.assign(3.0)
@@ -311,6 +338,18 @@ def test_configurations_of_before():
     old = {"activation": "softmax", "num_classes": 3}
     model = PAMUNet.from_config({**config, **old})
     assert model.masks == "exclusive" and model.class_names == ("class 1", "class 2")
+
+
+@pytest.mark.parametrize(
+    ("attention", "expected"), [("luong", "sigmoid"), ("self", "softmax")]
+)
+def test_scores_that_older_configurations_leave_open(attention, expected):
+    config = PAMUNet((32, 32, 1), 1, 1, attention).get_config()
+    config["score_activation"] = None
+    assert PAMUNet.from_config(config).score_activation == expected
+    for name in ("score_activation", "attention"):
+        del config[name]
+    assert PAMUNet.from_config(config).score_activation == "sigmoid"
 
 
 def test_classes_of_a_clone():
