@@ -45,11 +45,20 @@ PRESETS = {
         "epochs": 12,
         "learning_rate": 5e-4,
     },
+    "pamunet_kvasir_seg_352": {
+        "size": 352,
+        "weights": "pamunet_kvasir_seg_256",
+        "epochs": 8,
+        "learning_rate": 3e-4,
+    },
     "pamunet_kvasir_seg_paper": {"size": 128, "recipe": "paper"},
 }
 # Those whose weights are averaged with the ones they were trained from (WiSE-FT,
 # Wortsman et al., 2022).
-AVERAGED = {"pamunet_kvasir_seg_256"}
+AVERAGED = {"pamunet_kvasir_seg_256", "pamunet_kvasir_seg_352"}
+# The preset whose validation Dice, each in its own size, one must exceed. Else it is
+# neither scored on the test images nor published.
+EXCEEDED = {"pamunet_kvasir_seg_352": "pamunet_kvasir_seg_256"}
 # What is new in each version; the last one is what this program makes.
 CHANGES = {
     "pamunet_kvasir_seg": {
@@ -164,11 +173,17 @@ def publish(
             folder = runs / f"{kind}-{seed}"
             if folder.name in earlier:
                 continue
-            train(data, folder, split=SPLIT, seed=seed, **arguments | changes)
+            settings = arguments | changes
+            if name in AVERAGED:  # Only the average is scored on the test images.
+                settings["subset"] = "validation"
+            train(data, folder, split=SPLIT, seed=seed, **settings)
             run = folder.name
             if name in AVERAGED:
                 pairs = Resized(subsets["train"], sizes)
-                folder = average(folder, arguments["weights"], pairs, test)
+                folder = average(folder, arguments["weights"], pairs)
+                check_exceeds(name, folder, subsets["validation"])
+                if not (folder / "metrics.json").exists():
+                    evaluate(load_model(folder), test, folder)
             folders[run] = folder
             trained[run] = scores_of(folder, validation)
 
@@ -203,10 +218,10 @@ def publish(
     model.save_to_preset(hub / name, metadata, card, half=True)
 
 
-def average(folder: Path, start: str, pairs: Resized, test: Resized) -> Path:
+def average(folder: Path, start: str, pairs: Resized) -> Path:
     """A folder in that of a run, of its weights averaged with those it started from."""
     averaged = folder / "averaged"
-    if not (averaged / "metrics.json").exists():
+    if not averaged.exists():
         model = load_model(folder)
         before = load_model(start).clone(input_shape=model.input_shape[1:])
         model.set_weights(
@@ -220,11 +235,30 @@ def average(folder: Path, start: str, pairs: Resized, test: Resized) -> Path:
         estimate_batch_statistics(
             model, (images for images, _ in itertools.islice(batches, count))
         )
-        averaged.mkdir(exist_ok=True)
-        shutil.copy(folder / "config.json", averaged)
-        replace_model(averaged, to_keras_file(model))
-        evaluate(model, test, averaged)
+        new = folder / "averaged.part"
+        new.mkdir(exist_ok=True)
+        shutil.copy(folder / "config.json", new)
+        replace_model(new, to_keras_file(model))
+        new.rename(averaged)
     return averaged
+
+
+def check_exceeds(name: str, folder: Path, pairs: Any) -> None:
+    """Makes sure that a model beats the preset that it must, by validation Dice."""
+    if name not in EXCEEDED:
+        return
+    dice = []
+    for found in (EXCEEDED[name], folder):
+        model = load_model(found)
+        resized = Resized(pairs, model.input_shape[1:3])
+        dice.append(evaluate(model, resized).dice)
+    least, reached = dice
+    if reached <= least:
+        raise SystemExit(
+            f"Expected a higher validation Dice than that of {EXCEEDED[name]}, "
+            f"{least:.4f}. Received: {reached:.4f}. {name} is neither scored on the "
+            "test images nor published."
+        )
 
 
 def measure(

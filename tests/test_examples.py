@@ -133,7 +133,17 @@ def test_publish(folder, tmp_path, monkeypatch):
     larger = {"size": 48, "recipe": "paper", "learning_rate": 0.1}
     larger["weights"] = str(out / "tiny")
     publish.__globals__.update(PRESETS={"larger": larger}, AVERAGED={"larger"})
-    publish("larger", str(folder), "imagenet", 1, [0], runs, out, compare=False)
+    # Itself is none that it exceeds.
+    averaged = runs / "larger-0/averaged"
+    publish.__globals__.update(EXCEEDED={"larger": averaged})
+    arguments = "larger", str(folder), "imagenet", 1, [0], runs, out
+    with pytest.raises(SystemExit, match="higher validation Dice"):
+        publish(*arguments)
+    assert not (averaged / "metrics.json").exists() and not (out / "larger").exists()
+    held = json.loads((runs / "larger-0/metrics.json").read_text())
+    assert held["subset"] == "validation"
+    publish.__globals__.update(EXCEEDED={})
+    publish(*arguments)
     published = PAMUNet.from_preset(out / "larger")
     assert published.input_shape == (None, 48, 48, 3)
     card = (out / "larger" / hub.CARD).read_text()
