@@ -83,6 +83,8 @@ def _to_int8(path, images, kept):
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            # Processors without VNNI add two products in 16 bits, which overflow.
+            reduce_range=True,
             nodes_to_exclude=kept,
         )
         return onnx.load(quantised)
